@@ -1,0 +1,215 @@
+"""Numbers of RFC 7143 §11 and RFC 7144 §6: opcodes, flags, reasons, functions. Plain ints, for speed."""
+
+from __future__ import annotations
+
+BHS_BYTES = 48
+RESERVED_TAG = 0xFFFFFFFF  # §11.2.1.8: neither an ITT nor a TTT
+DEFAULT_MAX_RECV_DATA_SEGMENT_BYTES = 8192  # §13.12, in force during the whole login
+
+# §11.2.1.2, initiator opcodes
+NOP_OUT = 0x00
+SCSI_COMMAND = 0x01
+TASK_MANAGEMENT_REQUEST = 0x02
+LOGIN_REQUEST = 0x03
+TEXT_REQUEST = 0x04
+SCSI_DATA_OUT = 0x05
+LOGOUT_REQUEST = 0x06
+SNACK_REQUEST = 0x10
+# §11.2.1.2, target opcodes
+NOP_IN = 0x20
+SCSI_RESPONSE = 0x21
+TASK_MANAGEMENT_RESPONSE = 0x22
+LOGIN_RESPONSE = 0x23
+TEXT_RESPONSE = 0x24
+SCSI_DATA_IN = 0x25
+LOGOUT_RESPONSE = 0x26
+READY_TO_TRANSFER = 0x31
+ASYNC_MESSAGE = 0x32
+REJECT = 0x3F
+
+OPCODE_NAMES = {
+    NOP_OUT: "NOP-Out",
+    SCSI_COMMAND: "SCSI Command",
+    TASK_MANAGEMENT_REQUEST: "Task Management Function Request",
+    LOGIN_REQUEST: "Login Request",
+    TEXT_REQUEST: "Text Request",
+    SCSI_DATA_OUT: "SCSI Data-Out",
+    LOGOUT_REQUEST: "Logout Request",
+    SNACK_REQUEST: "SNACK Request",
+    NOP_IN: "NOP-In",
+    SCSI_RESPONSE: "SCSI Response",
+    TASK_MANAGEMENT_RESPONSE: "Task Management Function Response",
+    LOGIN_RESPONSE: "Login Response",
+    TEXT_RESPONSE: "Text Response",
+    SCSI_DATA_IN: "SCSI Data-In",
+    LOGOUT_RESPONSE: "Logout Response",
+    READY_TO_TRANSFER: "Ready To Transfer",
+    ASYNC_MESSAGE: "Asynchronous Message",
+    REJECT: "Reject",
+}
+INITIATOR_OPCODES = frozenset(opcode for opcode in OPCODE_NAMES if opcode < 0x20)
+TARGET_OPCODES = frozenset(opcode for opcode in OPCODE_NAMES if opcode >= 0x20)
+
+OPCODE_MASK = 0x3F
+IMMEDIATE = 0x40  # byte 0
+
+# Byte 1 of every PDU
+FINAL = 0x80  # §11.2.1.3; T in login PDUs
+CONTINUE = 0x40  # §11.10.2
+TRANSIT = 0x80  # §11.12.1
+
+# §11.3.1, SCSI Command
+READ = 0x40
+WRITE = 0x20
+ATTR_MASK = 0x07
+ATTR_UNTAGGED = 0
+ATTR_SIMPLE = 1
+ATTR_ORDERED = 2
+ATTR_HEAD_OF_QUEUE = 3
+ATTR_ACA = 4
+ATTR_NAMES = {0: "untagged", 1: "simple", 2: "ordered", 3: "head of queue", 4: "ACA"}
+
+# §11.4.1 SCSI Response and §11.7.3 SCSI Data-In
+BIDI_OVERFLOW = 0x10
+BIDI_UNDERFLOW = 0x08
+OVERFLOW = 0x04
+UNDERFLOW = 0x02
+STATUS = 0x01  # S bit of Data-In
+ACKNOWLEDGE = 0x40  # A bit of Data-In
+
+# §11.4.3, the Response field of a SCSI Response
+RESPONSE_COMPLETED = 0x00
+RESPONSE_TARGET_FAILURE = 0x01
+
+# §11.12.3, login stages
+SECURITY_NEGOTIATION = 0
+LOGIN_OPERATIONAL_NEGOTIATION = 1
+FULL_FEATURE_PHASE = 3
+STAGE_NAMES = {
+    SECURITY_NEGOTIATION: "SecurityNegotiation",
+    LOGIN_OPERATIONAL_NEGOTIATION: "LoginOperationalNegotiation",
+    FULL_FEATURE_PHASE: "FullFeaturePhase",
+}
+
+# §11.17.1
+REJECT_DATA_DIGEST_ERROR = 0x02
+REJECT_SNACK = 0x03
+REJECT_PROTOCOL_ERROR = 0x04
+REJECT_COMMAND_NOT_SUPPORTED = 0x05
+REJECT_TOO_MANY_IMMEDIATE_COMMANDS = 0x06
+REJECT_TASK_IN_PROGRESS = 0x07
+REJECT_INVALID_DATA_ACK = 0x08
+REJECT_INVALID_PDU_FIELD = 0x09
+REJECT_LONG_OPERATION = 0x0A
+REJECT_WAITING_FOR_LOGOUT = 0x0C
+REJECT_REASON_NAMES = {
+    REJECT_DATA_DIGEST_ERROR: "data digest error",
+    REJECT_SNACK: "SNACK reject",
+    REJECT_PROTOCOL_ERROR: "protocol error",
+    REJECT_COMMAND_NOT_SUPPORTED: "command not supported",
+    REJECT_TOO_MANY_IMMEDIATE_COMMANDS: "too many immediate commands",
+    REJECT_TASK_IN_PROGRESS: "task in progress",
+    REJECT_INVALID_DATA_ACK: "invalid data acknowledgement",
+    REJECT_INVALID_PDU_FIELD: "invalid PDU field",
+    REJECT_LONG_OPERATION: "out of target transfer tags",
+    REJECT_WAITING_FOR_LOGOUT: "waiting for logout",
+}
+
+# §11.9.1
+ASYNC_SCSI_EVENT = 0
+ASYNC_LOGOUT_REQUEST = 1
+ASYNC_CONNECTION_DROP = 2
+ASYNC_SESSION_DROP = 3
+ASYNC_NEGOTIATION_REQUEST = 4
+ASYNC_FAST_ABORT = 5
+ASYNC_VENDOR_SPECIFIC = 255
+ASYNC_EVENT_NAMES = {
+    ASYNC_SCSI_EVENT: "SCSI event",
+    ASYNC_LOGOUT_REQUEST: "the target asks for a logout",
+    ASYNC_CONNECTION_DROP: "the target drops a connection",
+    ASYNC_SESSION_DROP: "the target drops all connections of the session",
+    ASYNC_NEGOTIATION_REQUEST: "the target asks for a parameter negotiation",
+    ASYNC_FAST_ABORT: "tasks of the logical unit are being terminated",
+    ASYNC_VENDOR_SPECIFIC: "vendor-specific event",
+}
+
+# §11.5.1; 9-12 need iSCSIProtocolLevel 2 (RFC 7144 §6.3)
+TMF_ABORT_TASK = 1
+TMF_ABORT_TASK_SET = 2
+TMF_CLEAR_ACA = 3
+TMF_CLEAR_TASK_SET = 4
+TMF_LOGICAL_UNIT_RESET = 5
+TMF_TARGET_WARM_RESET = 6
+TMF_TARGET_COLD_RESET = 7
+TMF_TASK_REASSIGN = 8
+TMF_QUERY_TASK = 9
+TMF_QUERY_TASK_SET = 10
+TMF_I_T_NEXUS_RESET = 11
+TMF_QUERY_ASYNCHRONOUS_EVENT = 12
+TMF_FUNCTION_NAMES = {
+    TMF_ABORT_TASK: "ABORT TASK",
+    TMF_ABORT_TASK_SET: "ABORT TASK SET",
+    TMF_CLEAR_ACA: "CLEAR ACA",
+    TMF_CLEAR_TASK_SET: "CLEAR TASK SET",
+    TMF_LOGICAL_UNIT_RESET: "LOGICAL UNIT RESET",
+    TMF_TARGET_WARM_RESET: "TARGET WARM RESET",
+    TMF_TARGET_COLD_RESET: "TARGET COLD RESET",
+    TMF_TASK_REASSIGN: "TASK REASSIGN",
+    TMF_QUERY_TASK: "QUERY TASK",
+    TMF_QUERY_TASK_SET: "QUERY TASK SET",
+    TMF_I_T_NEXUS_RESET: "I_T NEXUS RESET",
+    TMF_QUERY_ASYNCHRONOUS_EVENT: "QUERY ASYNCHRONOUS EVENT",
+}
+
+# §11.6.1
+TMF_FUNCTION_COMPLETE = 0
+TMF_TASK_DOES_NOT_EXIST = 1
+TMF_LUN_DOES_NOT_EXIST = 2
+TMF_TASK_STILL_ALLEGIANT = 3
+TMF_REASSIGNMENT_NOT_SUPPORTED = 4
+TMF_NOT_SUPPORTED = 5
+TMF_AUTHORIZATION_FAILED = 6
+TMF_FUNCTION_SUCCEEDED = 7  # RFC 7144 §6.4.2
+TMF_FUNCTION_REJECTED = 255
+TMF_RESPONSE_NAMES = {
+    TMF_FUNCTION_COMPLETE: "function complete",
+    TMF_TASK_DOES_NOT_EXIST: "task does not exist",
+    TMF_LUN_DOES_NOT_EXIST: "LUN does not exist",
+    TMF_TASK_STILL_ALLEGIANT: "task still allegiant",
+    TMF_REASSIGNMENT_NOT_SUPPORTED: "task allegiance reassignment not supported",
+    TMF_NOT_SUPPORTED: "task management function not supported",
+    TMF_AUTHORIZATION_FAILED: "function authorization failed",
+    TMF_FUNCTION_SUCCEEDED: "function succeeded",
+    TMF_FUNCTION_REJECTED: "function rejected",
+}
+
+# §11.14.1 and §11.15.1
+LOGOUT_CLOSE_SESSION = 0
+LOGOUT_CLOSE_CONNECTION = 1
+LOGOUT_REMOVE_FOR_RECOVERY = 2
+LOGOUT_REASON_NAMES = {
+    LOGOUT_CLOSE_SESSION: "close the session",
+    LOGOUT_CLOSE_CONNECTION: "close the connection",
+    LOGOUT_REMOVE_FOR_RECOVERY: "remove the connection for recovery",
+}
+LOGOUT_DONE = 0
+LOGOUT_CID_NOT_FOUND = 1
+LOGOUT_RECOVERY_NOT_SUPPORTED = 2
+LOGOUT_CLEANUP_FAILED = 3
+LOGOUT_RESPONSE_NAMES = {
+    LOGOUT_DONE: "closed",
+    LOGOUT_CID_NOT_FOUND: "CID not found",
+    LOGOUT_RECOVERY_NOT_SUPPORTED: "connection recovery is not supported",
+    LOGOUT_CLEANUP_FAILED: "cleanup failed",
+}
+
+# §11.16.1
+SNACK_DATA_R2T = 0
+SNACK_STATUS = 1
+SNACK_DATA_ACK = 2
+SNACK_R_DATA = 3
+SNACK_TYPE_NAMES = {0: "Data/R2T", 1: "Status", 2: "DataACK", 3: "R-Data"}
+
+# §11.2.2.1
+AHS_EXTENDED_CDB = 1
+AHS_BIDIRECTIONAL_READ_LENGTH = 2
