@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -72,12 +72,19 @@ class Snapshot(msgspec.Struct, tag="snapshot", kw_only=True):
     collections: dict[str, list[msgspec.Raw]]
 
 
-class Change(msgspec.Struct, kw_only=True):
-    """One object came, changed (whole value) or went (no value)."""
+if TYPE_CHECKING:
+    _OptionalRaw = msgspec.Raw | None
+else:
+    # msgspec takes `Raw | None` for None alone; a member that is left out keeps its default unchecked.
+    _OptionalRaw = msgspec.Raw
+
+
+class Change(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One object came, changed (whole value) or went (no member `value`)."""
 
     collection: str
     id: str
-    value: msgspec.Raw | None = None
+    value: _OptionalRaw = None
 
 
 class Delta(msgspec.Struct, tag="delta", kw_only=True):
