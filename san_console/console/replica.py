@@ -82,6 +82,17 @@ class Replica:
         """The connection was lost: what is shown is stale, and deltas mean nothing before a snapshot."""
         self.revision = None
 
+    def add_history(self, samples: Iterable[Sample]) -> None:
+        """Put samples of `statistics.history` before the ones that came since; later ones are left out."""
+        older: dict[str, list[Sample]] = {}
+        for sample in samples:
+            kept = self.samples.get(sample.id)
+            if self._is_sampled(sample.id) and (not kept or sample.at < kept[0].at):
+                older.setdefault(sample.id, []).append(sample)
+        for object_id, past in older.items():
+            past.sort(key=lambda sample: sample.at)
+            self.samples[object_id] = deque([*past, *self.samples.get(object_id, ())], maxlen=KEPT_SAMPLES)
+
     def apply(self, message: BackendMessage) -> None:
         match message:
             case Snapshot():
