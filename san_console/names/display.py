@@ -39,6 +39,11 @@ _COMPATIBLE_SCRIPTS = (
 )
 
 
+def acts_or_hides(character: str) -> bool:
+    """True for one character that `visible` would write as an escape."""
+    return _is_escaped(character, unicodedata.category(character))
+
+
 def _is_escaped(character: str, category: str) -> bool:
     if category in _ESCAPED_CATEGORIES or character in _BLANK_CHARACTERS:
         return True

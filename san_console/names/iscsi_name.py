@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from san_console.names.display import visible
+from san_console.names.display import acts_or_hides, visible
 from san_console.names.errors import InvalidName
 
 MAX_NAME_BYTES = 223
@@ -46,6 +46,8 @@ _PROHIBITED: tuple[tuple[Callable[[str], bool], str], ...] = (
     (stringprep.in_table_c9, "a tagging character"),
     ("\u3002".__eq__, "an ideographic full stop"),
     (stringprep.in_table_a1, "not assigned in Unicode 3.2"),
+    # Stricter than the RFC: blank letters (Hangul fillers, the empty Braille cell) only serve to deceive.
+    (acts_or_hides, "a character that cannot be seen"),
 )
 
 # RFC 7143 §4.2.7.4: date code, dot, reverse domain name, then anything after a colon.
