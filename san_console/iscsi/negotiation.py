@@ -51,7 +51,8 @@ class Negotiation:
             self._wishes["MaxConnections"] = 1  # §13.21
         self._proposed: dict[str, str] = {}
         self._unanswered: set[str] = set()
-        self._from_peer: dict[str, str] = {}
+        #: What the peer sent, by key.
+        self.from_peer: dict[str, str] = {}
         self._our_answers: dict[str, str] = {}
         self._effective: dict[str, Value] = {}
         self._notes: dict[str, str] = {}
@@ -68,7 +69,7 @@ class Negotiation:
         ]
 
     def _propose(self, name: str) -> tuple[str, str]:
-        if name in self._proposed or (name in self._from_peer and name != _MRDSL):
+        if name in self._proposed or (name in self.from_peer and name != _MRDSL):
             raise LocalProtocolError(f"{name} must not be negotiated twice in a login (RFC 7143 §6.3)")
         self._proposed[name] = value = _wire(self._wishes[name])
         if name != _MRDSL:
@@ -80,7 +81,7 @@ class Negotiation:
         names = [_MRDSL] if _MRDSL not in self._proposed else []
         for name in _DIGESTS:
             wanted = str(self._wishes[name]).split(",")
-            if text.NONE not in wanted and name not in self._proposed and name not in self._from_peer:
+            if text.NONE not in wanted and name not in self._proposed and name not in self.from_peer:
                 names.append(name)
         return [self._propose(name) for name in names]
 
@@ -99,9 +100,9 @@ class Negotiation:
         arrived = list(pairs)
         answers: dict[str, str] = {}
         for name, value in sorted(arrived, key=lambda pair: pair[0] not in _BEFORE_OTHERS):
-            if name in self._from_peer:
+            if name in self.from_peer:
                 raise protocol_error(f"the {self._peer} sent {visible(name, 63)} twice (RFC 7143 §6.3)")
-            self._from_peer[name] = value
+            self.from_peer[name] = value
             if name in self._unanswered:
                 self._unanswered.discard(name)
                 self._take_answer(OPERATIONAL_KEYS[name], value)
@@ -251,11 +252,11 @@ class Negotiation:
     def records(self) -> list[KeyRecord]:
         """Every operational key, then what the peer brought that is none, for the user's view."""
         known = [self._record(name) for name, key in OPERATIONAL_KEYS.items() if self._is_shown(name, key)]
-        others = [name for name in self._from_peer if name not in OPERATIONAL_KEYS]
+        others = [name for name in self.from_peer if name not in OPERATIONAL_KEYS]
         return known + [
             KeyRecord(
                 visible(name, 63),
-                visible(self._from_peer[name], 255),
+                visible(self.from_peer[name], 255),
                 NOT_UNDERSTOOD,
                 "",
                 "",
@@ -266,11 +267,11 @@ class Negotiation:
         ]
 
     def _is_shown(self, name: str, key: Key) -> bool:
-        return key.rule != "obsolete" or name in self._from_peer
+        return key.rule != "obsolete" or name in self.from_peer
 
     def _record(self, name: str) -> KeyRecord:
         key = OPERATIONAL_KEYS[name]
-        peer = self._from_peer.get(name)
+        peer = self.from_peer.get(name)
         offered, answered = self._proposed.get(name), None if peer is None else visible(peer, 255)
         note = self._notes.get(name, "")
         effective = _wire(self._current(name))

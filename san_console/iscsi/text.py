@@ -78,11 +78,6 @@ def encode_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
     return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
 
 
-def split_text(data: bytes, max_bytes: int) -> list[bytes]:
-    """Cut a logical text data segment into data segments; all but the last go out with the C bit (§6.1)."""
-    return [data[start : start + max_bytes] for start in range(0, len(data), max_bytes)] or [b""]
-
-
 class TextCollector:
     """Joins data segments until one comes without the C bit, up to `max_bytes` in all."""
 
