@@ -90,6 +90,15 @@ class CommandExchange:
         self.finish(task, ABORTED)
         return True
 
+    def overdue(self, started_before: float) -> list[ScsiTask]:
+        """Tasks that were submitted before that time, oldest first; held back ones among them."""
+        overdue: list[ScsiTask] = []
+        for task in (*self.tasks.values(), *self._waiting):
+            if task.started_at >= started_before:
+                break
+            overdue.append(task)
+        return overdue
+
     def lose_all(self) -> None:
         """Every task ends as LOST, in the order in which they were submitted."""
         for task in (*self.tasks.values(), *self._waiting):

@@ -117,6 +117,10 @@ class InitiatorSession:
         used = len(self._commands.tasks)
         return used, used + max(serial.diff(self._link.max_cmd_sn, self._link.cmd_sn) + 1, 0)
 
+    def overdue(self, started_before: float) -> list[ScsiTask]:
+        """Tasks without an answer that were submitted before that time, oldest first."""
+        return self._commands.overdue(started_before)
+
     # ---- requests ----
 
     def submit(self, task: ScsiTask, now: float) -> None:

@@ -47,6 +47,8 @@ class ScsiTask:
     write_data: Bytes | None = None
     attribute: int = opcodes.ATTR_SIMPLE
     on_done: Callable[[ScsiTask], None] | None = None
+    #: Whatever the driver wants to find again in `on_done`.
+    context: Any = None
 
     itt: int = 0
     cmd_sn: int = 0
