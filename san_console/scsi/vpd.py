@@ -101,7 +101,7 @@ def parse_identification(data: Buffer) -> list[Designator]:
     return parse_designators(page_body(data, DEVICE_IDENTIFICATION))
 
 
-_EXTENDED = struct.Struct(">BBBBB55x")
+_EXTENDED = struct.Struct(">BBB57x")
 assert _EXTENDED.size == 60
 
 
@@ -113,7 +113,6 @@ class ExtendedInquiry:
     ordered_supported: bool = False
     head_of_queue_supported: bool = False
     volatile_cache: bool = False
-    nexus_loss_clears_unit_attention: bool = False
 
     def build(self) -> bytes:
         """The page."""
@@ -123,19 +122,17 @@ class ExtendedInquiry:
             | (0x04 if self.head_of_queue_supported else 0)
         )
         cache = 0x01 if self.volatile_cache else 0
-        clears = 0x10 if self.nexus_loss_clears_unit_attention else 0
-        return build_page(EXTENDED_INQUIRY, _EXTENDED.pack(0, attributes, cache, clears, 0))
+        return build_page(EXTENDED_INQUIRY, _EXTENDED.pack(0, attributes, cache))
 
     @classmethod
     def parse(cls, data: Buffer) -> "ExtendedInquiry":
         """Read page 86h; what was not sent is off. Raises MalformedData."""
-        _, attributes, cache, clears, _ = _EXTENDED.unpack_from(_padded(data, EXTENDED_INQUIRY, _EXTENDED))
+        _, attributes, cache = _EXTENDED.unpack_from(_padded(data, EXTENDED_INQUIRY, _EXTENDED))
         return cls(
             simple_supported=bool(attributes & 0x01),
             ordered_supported=bool(attributes & 0x02),
             head_of_queue_supported=bool(attributes & 0x04),
             volatile_cache=bool(cache & 0x01),
-            nexus_loss_clears_unit_attention=bool(clears & 0x10),
         )
 
 

@@ -81,11 +81,16 @@ def test_any_octets(parse: Callable[[bytes], object], octets: bytes) -> None:
         assert message.isprintable()
 
 
-@given(st.builds(vpd.ExtendedInquiry, flag, flag, flag, flag, flag))
-def test_extended_inquiry(built: vpd.ExtendedInquiry) -> None:
+@given(st.builds(vpd.ExtendedInquiry, flag, flag, flag, flag))
+def test_extended_inquiry_round_trip(built: vpd.ExtendedInquiry) -> None:
     data = built.build()
     assert len(data) == 64
     assert vpd.ExtendedInquiry.parse(data) == built
+
+
+def test_extended_inquiry_in_its_octets() -> None:
+    page = vpd.ExtendedInquiry(head_of_queue_supported=True, volatile_cache=True)
+    assert page.build()[:8].hex() == "0086003c" + "00050100"
 
 
 @given(
