@@ -1,0 +1,462 @@
+"""One connection of a target session in full feature phase (RFC 7143 §4.2, §11). Sans-I/O.
+
+What was received is in the framer; `receive` handles it and appends what is to be sent to `output`, a list
+of buffers for a gathering write. Reads and writes that the logical unit can do at once are handled in one
+loop over the receive buffer, without an object per PDU: that loop decides how fast the target is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from san_console.iscsi import opcodes
+from san_console.iscsi.framing import Frame, encode
+from san_console.iscsi.opcodes import (
+    FINAL,
+    IMMEDIATE,
+    OVERFLOW,
+    READ,
+    REJECT_COMMAND_NOT_SUPPORTED,
+    REJECT_DATA_DIGEST_ERROR,
+    REJECT_INVALID_PDU_FIELD,
+    REJECT_PROTOCOL_ERROR,
+    REJECT_TASK_IN_PROGRESS,
+    REJECT_TOO_MANY_IMMEDIATE_COMMANDS,
+    RESERVED_TAG,
+    SCSI_COMMAND,
+    SCSI_DATA_IN,
+    SCSI_RESPONSE,
+    STATUS,
+    UNDERFLOW,
+    WRITE,
+)
+from san_console.iscsi.pdu import Reject, ScsiCommand, ScsiDataIn, ScsiResponse
+from san_console.iscsi.target_data_out import WriteTransfers
+from san_console.iscsi.target_device import Arena, Buffer
+from san_console.iscsi.target_framing import TargetFramer
+from san_console.iscsi.target_requests import Requests
+from san_console.iscsi.target_sense import INVALID_FIELD_IN_COMMAND_IU
+from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, HeldCommand, TargetSession
+from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TRANSFERRING, TargetTask
+
+BHS_BYTES = 48
+OUTPUT_BATCH_BYTES = 1 << 20  # `receive` pauses here, so that answers leave, and their memory is used again
+GOOD = 0x00
+CHECK_CONDITION = 0x02
+
+# The same layouts as ScsiCommand, ScsiDataIn and ScsiResponse, with the fields that the fast path sets.
+_COMMAND = struct.Struct(">BBxxIQIIII16s")
+_DATA_IN = struct.Struct(">BBxxI8xIIIIIIII")
+_RESPONSE = struct.Struct(">BB2xI8xI4xIII12x")
+assert _COMMAND.size == _DATA_IN.size == _RESPONSE.size == BHS_BYTES
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
+
+_FINAL_STATUS = FINAL | STATUS
+_READ_ONLY = FINAL | READ
+_WRITE_ONLY = FINAL | WRITE
+_DIRECTIONS = FINAL | READ | WRITE
+_SENSE_LENGTH = struct.Struct(">H")
+
+
+def _nobody() -> None:
+    """The shell has not attached yet."""
+
+
+class TargetConnection:
+    """`output`, of `output_bytes` in all, is to be sent in order; when `closing` is set, close after that.
+
+    `wake` is called when there is something to send that came up outside of `receive`.
+    """
+
+    def __init__(
+        self,
+        session: TargetSession,
+        framer: TargetFramer,
+        arena: Arena,
+        *,
+        cid: int,
+        stat_sn: int,
+        now: float,
+        nop_in_interval_s: float,
+        nop_in_timeout_s: float,
+    ) -> None:
+        parameters = session.parameters
+        self.session = session
+        self.framer = framer
+        self.arena = arena
+        self.cid = cid
+        self.stat_sn = stat_sn
+        self.output: list[Buffer] = []
+        self.output_bytes = 0
+        self.closing = False
+        self.wake: Callable[[], None] = _nobody
+        self.header_digest = parameters.header_digest == "CRC32C"
+        self.data_digest = parameters.data_digest == "CRC32C"
+        self.max_data_in_bytes = min(parameters.peer_max_recv_data_segment_bytes, parameters.max_burst_bytes)
+        self.max_send_bytes = parameters.peer_max_recv_data_segment_bytes
+        self._max_burst_bytes = parameters.max_burst_bytes
+        self._digests = self.header_digest or self.data_digest
+        self._receiving = False
+        self.transfers = WriteTransfers(self)
+        self.requests = Requests(self, nop_in_interval_s, nop_in_timeout_s, now)
+        framer.header_digest = self.header_digest
+        framer.data_digest = self.data_digest
+        framer.max_data_segment_bytes = parameters.max_recv_data_segment_bytes
+        framer.expected_opcodes = None
+        session.connections[cid] = self
+
+    # Receiving
+
+    def receive(self, limit: int, now: float) -> bool:
+        """Handle up to about `limit` PDUs. True when more may be there: call again after sending.
+
+        Raises RemoteProtocolError when the stream cannot be followed any further.
+        """
+        self.session.now = now
+        self.requests.heard(now)
+        self._receiving = True
+        try:
+            left = limit
+            while left > 0 and not self.closing and not self.session.reads_full:
+                if not self._digests and not self.session.discovery and self.session.straight:
+                    left -= self._fast_commands(left)
+                    if left <= 0 or self.output_bytes >= OUTPUT_BATCH_BYTES:
+                        return True
+                frame = self.framer.next_frame()
+                if frame is None:
+                    return False
+                left -= 1
+                self._handle(frame)
+                if not self.session.straight:
+                    self.session.release_held()
+                if self.output_bytes >= OUTPUT_BATCH_BYTES:
+                    return True
+            return not self.closing
+        finally:
+            self._receiving = False
+
+    def _fast_commands(self, limit: int) -> int:
+        """Reads and writes in CmdSN order that need no task. Stops at the first PDU that is anything else."""
+        session = self.session
+        units = session.nexus.units
+        tasks = session.tasks
+        arena = self.arena
+        append = self.output.append
+        unpack = _COMMAND.unpack_from
+        pack_data_in = _DATA_IN.pack
+        max_data_in = self.max_data_in_bytes
+        max_data_out = self.transfers.first_burst_bytes if self.transfers.immediate_data else 0
+        max_data_out = min(max_data_out, self.framer.max_data_segment_bytes)
+        unread, position, available = self.framer.window()
+        exp_cmd_sn, max_cmd_sn, stat_sn = session.exp_cmd_sn, session.max_cmd_sn, self.stat_sn
+        read_bytes = write_bytes = reads = writes = padding_bytes = 0
+        room = OUTPUT_BATCH_BYTES - self.output_bytes
+        while reads + writes < limit and read_bytes < room and available - position >= BHS_BYTES:
+            byte0, flags, lengths, lun, itt, edtl, cmd_sn, _, cdb = unpack(unread, position)
+            if byte0 != SCSI_COMMAND or cmd_sn != exp_cmd_sn or itt in tasks or itt == RESERVED_TAG:
+                break
+            unit = units.get(lun)
+            if unit is None or not edtl:
+                break
+            direction = flags & _DIRECTIONS
+            if direction == _READ_ONLY:
+                if lengths or edtl > max_data_in:
+                    break
+                data = unit.read_now(cdb, edtl, arena)
+                if data is None:
+                    break
+                exp_cmd_sn = (exp_cmd_sn + 1) & MASK
+                max_cmd_sn = (max_cmd_sn + 1) & MASK
+                append(
+                    pack_data_in(
+                        SCSI_DATA_IN,
+                        _FINAL_STATUS,
+                        edtl,
+                        itt,
+                        RESERVED_TAG,
+                        stat_sn,
+                        exp_cmd_sn,
+                        max_cmd_sn,
+                        0,
+                        0,
+                        0,
+                    )
+                )
+                append(data)
+                if edtl & 3:
+                    append(_PADDING[edtl & 3])
+                    padding_bytes += -edtl & 3
+                position += BHS_BYTES
+                reads += 1
+                read_bytes += edtl
+            elif direction == _WRITE_ONLY:
+                if lengths != edtl or edtl > max_data_out:
+                    break
+                end = position + BHS_BYTES + edtl
+                padded_end = end + (-edtl & 3)
+                if padded_end > available or not unit.write_now(cdb, unread[position + BHS_BYTES : end]):
+                    break
+                exp_cmd_sn = (exp_cmd_sn + 1) & MASK
+                max_cmd_sn = (max_cmd_sn + 1) & MASK
+                append(_RESPONSE.pack(SCSI_RESPONSE, FINAL, 0, itt, stat_sn, exp_cmd_sn, max_cmd_sn))
+                position = padded_end
+                writes += 1
+                write_bytes += edtl
+            else:
+                break
+            stat_sn = (stat_sn + 1) & MASK
+        handled = reads + writes
+        if handled:
+            self.framer.skip_to(position)
+            session.exp_cmd_sn, session.max_cmd_sn, self.stat_sn = exp_cmd_sn, max_cmd_sn, stat_sn
+            self.output_bytes += read_bytes + padding_bytes + handled * BHS_BYTES
+            counters = session.counters
+            counters.commands += handled
+            counters.reads += reads
+            counters.writes += writes
+            counters.read_bytes += read_bytes
+            counters.write_bytes += write_bytes
+        return handled
+
+    def replay(self, command: HeldCommand) -> None:
+        """A command that was held back has its turn now."""
+        self._handle(
+            Frame(
+                command.opcode,
+                memoryview(command.bhs),
+                memoryview(command.ahs),
+                memoryview(command.data),
+                True,
+            )
+        )
+
+    def _handle(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if self.session.discovery and opcode not in _DISCOVERY_OPCODES:
+            self.reject(REJECT_PROTOCOL_ERROR, frame.bhs)
+        elif opcode == SCSI_COMMAND:
+            self._scsi_command(frame)
+        elif opcode == opcodes.SCSI_DATA_OUT:
+            self.transfers.receive(frame)
+        else:
+            handler = self.requests.handlers.get(opcode)
+            if handler is not None:
+                handler(frame)
+            else:
+                self.reject(_REFUSED.get(opcode, REJECT_COMMAND_NOT_SUPPORTED), frame.bhs)
+
+    def in_order(self, frame: Frame, cmd_sn: int) -> bool:
+        """True when the command in `frame` may be executed now; else it was held back, or dropped."""
+        if frame.bhs[0] & IMMEDIATE or self.session.admit(cmd_sn):
+            return True
+        self.session.hold(
+            cmd_sn, HeldCommand(self, frame.opcode, bytes(frame.bhs), bytes(frame.ahs), bytes(frame.data))
+        )
+        return False
+
+    def _scsi_command(self, frame: Frame) -> None:
+        session = self.session
+        command = ScsiCommand.parse(frame.bhs)
+        itt = command.itt
+        if not frame.data_digest_ok:
+            # The command is discarded whole, and its CmdSN stays a gap until the initiator sends it again
+            # (§7.3, §7.8).
+            session.counters.digest_errors += 1
+            self.reject(REJECT_DATA_DIGEST_ERROR, frame.bhs)
+            return
+        if itt == RESERVED_TAG:
+            self.reject(REJECT_INVALID_PDU_FIELD, frame.bhs)
+            return
+        # The tag is looked at before the order (§4.2.2.1): a retry of a running command is no new command.
+        existing = session.tasks.get(itt)
+        if existing is not None:
+            if existing.cmd_sn == command.cmd_sn and not command.immediate:
+                return
+            if existing.state == ABORTED and existing.transfer_open:
+                session.task_gone(existing)
+            else:
+                self.reject(REJECT_TASK_IN_PROGRESS, frame.bhs)
+                return
+        if command.immediate and session.immediate_tasks >= MAX_IMMEDIATE_TASKS:
+            self.reject(REJECT_TOO_MANY_IMMEDIATE_COMMANDS, frame.bhs)
+            return
+        if not self.in_order(frame, command.cmd_sn):
+            return
+        session.counters.commands += 1
+        unit = session.nexus.units.get(command.lun, session.nexus.unmapped)
+        if command.flags & _DIRECTIONS == _READ_ONLY and not frame.ahs and not command.immediate:
+            data = unit.read_now(command.cdb, command.expected_data_transfer_length, self.arena)
+            if data is not None:
+                session.command_done()
+                session.counters.reads += 1
+                session.counters.read_bytes += len(data)
+                self._respond(itt, command.flags, command.expected_data_transfer_length, 0, GOOD, data, b"")
+                return
+        task = TargetTask(
+            self,
+            unit,
+            itt,
+            command.lun,
+            command.cdb,
+            command.expected_data_transfer_length,
+            command.flags,
+            command.cmd_sn,
+            command.immediate,
+        )
+        session.add_task(task)
+        if task.write:
+            self._write_command(task, frame)
+        else:
+            task.wanted_bytes = unit.prepare(task)
+            if task.state == TRANSFERRING:
+                task.state = RUNNING
+                unit.execute(task)
+
+    def _write_command(self, task: TargetTask, frame: Frame) -> None:
+        final = task.flags & FINAL != 0
+        if task.read:
+            # Bidirectional commands need an expected read length in an AHS (§11.2.2.4); no command served
+            # here is one.
+            task.failure = INVALID_FIELD_IN_COMMAND_IU
+        elif (
+            final
+            and not frame.ahs
+            and not task.immediate
+            and 0 < len(frame.data) == task.edtl <= self.transfers.first_burst_bytes
+            and self.transfers.immediate_data
+            and task.unit.write_now(task.cdb, frame.data)
+        ):
+            task.wanted_bytes = task.edtl
+            self.send_status(task, GOOD, b"", b"")
+            return
+        else:
+            # While unsolicited data is to come, `complete` keeps its result.
+            task.unsolicited_open = not final
+            task.wanted_bytes = task.unit.prepare(task)
+        if task.state == TRANSFERRING:
+            self.transfers.begin(task, final, frame.data)
+
+    # Sending
+
+    def send(self, bhs: bytes, data: Buffer = b"") -> None:
+        """Queue one PDU; `bhs` already holds the length of `data`, which must not change until it was
+        sent.
+        """
+        buffers = encode(bhs, data, header_digest=self.header_digest, data_digest=self.data_digest)
+        self.output += buffers
+        self.output_bytes += sum(map(len, buffers))
+        if not self._receiving:
+            self.wake()
+
+    def set_max_send_bytes(self, length: int) -> None:
+        """The initiator takes data segments of `length` bytes from now on."""
+        self.max_send_bytes = length
+        self.max_data_in_bytes = min(length, self._max_burst_bytes)
+
+    def take_stat_sn(self) -> int:
+        """The StatSN of a response, which it consumes."""
+        stat_sn = self.stat_sn
+        self.stat_sn = (stat_sn + 1) & MASK
+        return stat_sn
+
+    def reject(self, reason: int, bhs: memoryview | bytes) -> None:
+        """Send a Reject with the header of the refused PDU (§11.17)."""
+        self.session.counters.rejects += 1
+        pdu = Reject(
+            reason=reason,
+            stat_sn=self.take_stat_sn(),
+            exp_cmd_sn=self.session.exp_cmd_sn,
+            max_cmd_sn=self.session.max_cmd_sn,
+        )
+        self.send(pdu.pack(BHS_BYTES), bytes(bhs))
+
+    def send_status(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
+        """The task ends with this status, `data` first."""
+        task.state = DONE
+        session = self.session
+        session.task_gone(task)
+        counters = session.counters
+        if status == CHECK_CONDITION:
+            counters.errors += 1
+        elif task.write:
+            counters.writes += 1
+            counters.write_bytes += task.transfer_bytes or task.wanted_bytes
+        elif data:
+            counters.reads += 1
+            counters.read_bytes += min(len(data), task.edtl)
+        self._respond(task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense)
+
+    def _respond(
+        self, itt: int, flags: int, edtl: int, wanted_bytes: int, status: int, data: Buffer, sense: bytes
+    ) -> None:
+        """Data-In with the status in the last one, or a SCSI Response; residuals as §11.4.5 has them."""
+        session = self.session
+        send_bytes = min(len(data), edtl) if flags & READ and not flags & WRITE else 0
+        moved = wanted_bytes if flags & WRITE else len(data)
+        difference = moved + (0 if flags & WRITE else wanted_bytes) - (edtl if flags & (READ | WRITE) else 0)
+        residual_flag = OVERFLOW if difference > 0 else UNDERFLOW if difference < 0 else 0
+        residual = min(abs(difference), MASK)
+        data_sn = 0
+        if send_bytes:
+            collapse = status == GOOD and not sense
+            data_sn = self._data_in(itt, data, send_bytes, residual_flag if collapse else -1, residual)
+            if collapse:
+                return
+        pdu = ScsiResponse(
+            flags=FINAL | residual_flag,
+            status=status,
+            itt=itt,
+            stat_sn=self.take_stat_sn(),
+            exp_cmd_sn=session.exp_cmd_sn,
+            max_cmd_sn=session.max_cmd_sn,
+            exp_data_sn=data_sn,
+            residual_count=residual,
+        )
+        # §11.4.7: SenseLength goes before the sense data.
+        segment = _SENSE_LENGTH.pack(len(sense)) + sense if sense else b""
+        self.send(pdu.pack(len(segment)), segment)
+
+    def _data_in(self, itt: int, data: Buffer, length: int, residual_flag: int, residual: int) -> int:
+        """Send `length` bytes; with GOOD status in the last PDU unless `residual_flag` is -1. Returns the
+        PDUs sent.
+        """
+        session = self.session
+        # A digest holds for bytes that do not change: what another command may overwrite meanwhile is
+        # copied first.
+        view = memoryview(bytes(data)) if self.data_digest else memoryview(data)
+        data_sn = offset = 0
+        burst_end = self._max_burst_bytes
+        while offset < length:
+            end = min(offset + self.max_send_bytes, length, burst_end)
+            pdu = ScsiDataIn(
+                itt=itt,
+                exp_cmd_sn=session.exp_cmd_sn,
+                max_cmd_sn=session.max_cmd_sn,
+                data_sn=data_sn,
+                buffer_offset=offset,
+            )
+            if end == burst_end:
+                pdu.flags = FINAL
+                burst_end += self._max_burst_bytes
+            if end == length:
+                pdu.flags = FINAL
+                if residual_flag >= 0:
+                    pdu.flags = _FINAL_STATUS | residual_flag
+                    pdu.stat_sn = self.take_stat_sn()
+                    pdu.residual_count = residual
+            self.send(pdu.pack(end - offset), view[offset:end])
+            offset = end
+            data_sn += 1
+        return data_sn
+
+
+# RFC 7143 §4.3: a discovery session carries SendTargets and Logout; NOP is harmless.
+_DISCOVERY_OPCODES = frozenset({opcodes.TEXT_REQUEST, opcodes.LOGOUT_REQUEST, opcodes.NOP_OUT})
+# Known opcodes that have no place in this phase or direction; anything else is an opcode that nobody
+# assigned.
+_REFUSED = {
+    opcodes.LOGIN_REQUEST: REJECT_PROTOCOL_ERROR,
+    opcodes.SNACK_REQUEST: REJECT_PROTOCOL_ERROR,  # error recovery level 0 has none (§11.16)
+    **dict.fromkeys(opcodes.TARGET_OPCODES, REJECT_PROTOCOL_ERROR),
+}

@@ -1,0 +1,144 @@
+"""A SCSI task at the target, from its command PDU to its status; its data from the initiator on the way.
+
+Only commands that could not be answered at once become tasks. Data-Out lands in a buffer of the task and
+nothing reaches the logical unit before all of it has come, so a command that fails has written nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from san_console.iscsi.opcodes import READ, WRITE
+
+if TYPE_CHECKING:
+    from san_console.iscsi.target_connection import TargetConnection
+    from san_console.iscsi.target_device import LogicalUnit
+
+Buffer = bytes | bytearray | memoryview
+
+TRANSFERRING = 0  # data from the initiator is outstanding
+RUNNING = 1  # with the logical unit
+DONE = 2
+ABORTED = 3  # no status will be sent; the logical unit, or data still on its way, may hold it
+
+STATE_NAMES = {TRANSFERRING: "transferring", RUNNING: "running", DONE: "done", ABORTED: "aborted"}
+
+
+class Solicited:
+    """One R2T that was sent: bytes `offset` to `offset + length` of the task's data."""
+
+    __slots__ = ("data_sn", "length", "offset", "received")
+
+    def __init__(self, offset: int, length: int) -> None:
+        self.offset = offset
+        self.length = length
+        self.received = 0
+        self.data_sn = 0
+
+
+class TargetTask:
+    """One SCSI command. `lun` is the raw field, `cdb` 16 bytes or more, `edtl` in bytes."""
+
+    __slots__ = (
+        "cdb",
+        "cmd_sn",
+        "connection",
+        "data_out",
+        "edtl",
+        "failure",
+        "flags",
+        "immediate",
+        "itt",
+        "lun",
+        "r2t_sn",
+        "reserved_bytes",
+        "result",
+        "solicited",
+        "solicited_bytes",
+        "state",
+        "transfer_bytes",
+        "unit",
+        "unsolicited_bytes",
+        "unsolicited_data_sn",
+        "unsolicited_open",
+        "wanted_bytes",
+    )
+
+    def __init__(
+        self,
+        connection: TargetConnection,
+        unit: LogicalUnit,
+        itt: int,
+        lun: int,
+        cdb: bytes,
+        edtl: int,
+        flags: int,
+        cmd_sn: int,
+        immediate: bool,
+    ) -> None:
+        self.connection = connection
+        self.unit = unit
+        self.itt = itt
+        self.lun = lun
+        self.cdb = cdb
+        self.edtl = edtl
+        self.flags = flags
+        self.cmd_sn = cmd_sn
+        self.immediate = immediate
+        self.state = TRANSFERRING
+        self.wanted_bytes = 0
+        """What the CDB takes from the initiator; `transfer_bytes` is the part of it that EDTL allows."""
+        self.transfer_bytes = 0
+        self.data_out: memoryview = memoryview(b"")
+        self.reserved_bytes = 0
+        """Its share of the session's memory for solicited data."""
+        self.unsolicited_open = False
+        self.unsolicited_bytes = 0
+        self.unsolicited_data_sn = 0
+        self.solicited: dict[int, Solicited] = {}
+        self.solicited_bytes = 0
+        self.r2t_sn = 0
+        self.failure = b""
+        """Sense data of the first fault in the transfer; reported when all expected data has come."""
+        self.result: tuple[int, Buffer, bytes] | None = None
+        """A status that waits for the end of the transfer (RFC 7143 §11.17.1, last paragraph)."""
+
+    @property
+    def read(self) -> bool:
+        """R bit: the initiator expects data."""
+        return self.flags & READ != 0
+
+    @property
+    def write(self) -> bool:
+        """W bit: the initiator sends data."""
+        return self.flags & WRITE != 0
+
+    @property
+    def transfer_open(self) -> bool:
+        """True while Data-Out PDUs may still come."""
+        return self.unsolicited_open or bool(self.solicited)
+
+    def grow_data_out(self) -> None:
+        """Make room for all of the transfer; what came unsolicited stays."""
+        if len(self.data_out) < self.transfer_bytes:
+            whole = memoryview(bytearray(self.transfer_bytes))
+            whole[: len(self.data_out)] = self.data_out
+            self.data_out = whole
+
+    @property
+    def initiator_name(self) -> str:
+        """Whose command it is."""
+        return self.connection.session.initiator_name
+
+    def complete(self, status: int, data: Buffer = b"", sense: bytes = b"") -> None:
+        """The logical unit is done with the task: send `data` and `status`, once no more data is on its way.
+
+        `data` must not change until it was sent. For an aborted task nothing is sent.
+        """
+        if self.state == ABORTED:
+            self.connection.session.task_gone(self)
+        elif self.transfer_open:
+            self.result = (status, data, sense)
+            self.state = TRANSFERRING
+        else:
+            self.connection.send_status(self, status, data, sense)

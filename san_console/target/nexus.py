@@ -1,0 +1,141 @@
+"""Targets that are served, and the nexus of a session with one: which units it reaches, and what resets
+touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from san_console.iscsi import opcodes
+from san_console.iscsi.target_device import LogicalUnit as UnitInterface
+from san_console.iscsi.target_session import TargetSession
+from san_console.names.lun import encode_lun_u64
+from san_console.scsi.sense import (
+    COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
+    DEVICE_RESET_OCCURRED,
+    NEXUS_LOSS_OCCURRED,
+    POWER_ON_RESET,
+    REPORTED_LUNS_DATA_CHANGED,
+)
+from san_console.target.access import mapped_luns
+from san_console.target.config import TargetConfig
+from san_console.target.device_server import COMMANDS
+from san_console.target.logical_unit import LogicalUnit, UnitNexus
+from san_console.target.primary_commands import UnmappedUnit
+
+
+class ServedTarget:
+    """A target with its logical units, by LUN id, and its sessions."""
+
+    def __init__(self, config: TargetConfig, units: dict[str, LogicalUnit]) -> None:
+        self.config = config
+        self.units = units
+        self.nexuses: list[SessionNexus] = []
+
+
+class SessionNexus:
+    """The SCSI side of one session. Implements `iscsi.target_device.Nexus`. A discovery session has no
+    `target`.
+    """
+
+    def __init__(
+        self,
+        target: ServedTarget | None,
+        initiator_name: str,
+        isid: bytes,
+        send_targets: Callable[[str], bytes | None],
+    ) -> None:
+        self.target = target
+        self.initiator_name = initiator_name
+        self.isid = isid
+        self.units: dict[int, UnitInterface] = {}
+        self.by_lun: dict[int, UnitNexus] = {}
+        self.unmapped: UnitInterface = UnmappedUnit(self.lun_list)
+        self.session: TargetSession | None = None
+        self._send_targets = send_targets
+        if target is not None:
+            target.nexuses.append(self)
+            self.map()
+
+    def lun_list(self) -> list[int]:
+        """The LUN numbers that this session sees. LUN 0 always answers REPORT LUNS, mapped or not (SAM-5
+        §4.7.4).
+        """
+        return sorted(self.by_lun)
+
+    def map(self) -> bool:
+        """Take the mappings as they are configured now. True when something changed for this session."""
+        if self.target is None:
+            return False
+        wanted = {
+            rule.lun: (self.target.units[rule.lun_id], rule.read_only)
+            for rule in mapped_luns(self.target.config, self.initiator_name)
+        }
+        changed = False
+        for lun, nexus in list(self.by_lun.items()):
+            unit, read_only = wanted.get(lun, (None, False))
+            if unit is not nexus.unit or read_only != nexus.mapped_read_only:
+                self._unmap(lun)
+                changed = True
+        for lun, (unit, read_only) in wanted.items():
+            if lun not in self.by_lun:
+                self._add(lun, unit, read_only)
+                changed = True
+        return changed
+
+    def remap(self) -> None:
+        """The configuration of the target changed: follow it, and tell the initiator."""
+        if self.map():
+            for nexus in self.by_lun.values():
+                nexus.add_attention(REPORTED_LUNS_DATA_CHANGED)
+
+    def _add(self, lun: int, unit: LogicalUnit, read_only: bool) -> None:
+        nexus = UnitNexus(unit, COMMANDS, lun=lun, read_only=read_only, lun_list=self.lun_list)
+        port = (self.initiator_name, self.isid)
+        # RFC 7143 §4.4.3.2: the end of a session is an I_T nexus loss to the initiator port that comes back.
+        nexus.add_attention(NEXUS_LOSS_OCCURRED if port in unit.seen_ports else POWER_ON_RESET)
+        unit.remember_port(port)
+        unit.nexuses.add(nexus)
+        self.by_lun[lun] = nexus
+        self.units[encode_lun_u64(lun)] = nexus
+
+    def _unmap(self, lun: int) -> None:
+        nexus = self.by_lun.pop(lun)
+        nexus.unit.nexuses.discard(nexus)
+        del self.units[encode_lun_u64(lun)]
+        if self.session is not None:
+            for task in self.session.tasks_of(encode_lun_u64(lun)):
+                self.session.abort(task)
+
+    def close(self) -> None:
+        """The session is over."""
+        for nexus in self.by_lun.values():
+            nexus.unit.nexuses.discard(nexus)
+        if self.target is not None and self in self.target.nexuses:
+            self.target.nexuses.remove(self)
+
+    # iscsi.target_device.Nexus
+
+    def send_targets(self, value: str) -> bytes | None:
+        return self._send_targets(value)
+
+    def _reached(self, lun: int | None) -> list[UnitNexus]:
+        return [
+            nexus for number, nexus in self.by_lun.items() if lun is None or encode_lun_u64(number) == lun
+        ]
+
+    def reset_scope(self, lun: int | None) -> Iterable[tuple[TargetSession, int]]:
+        units = {nexus.unit for nexus in self._reached(lun)}
+        for other in self.target.nexuses if self.target is not None else ():
+            if other.session is not None:
+                for number, nexus in other.by_lun.items():
+                    if nexus.unit in units:
+                        yield other.session, encode_lun_u64(number)
+
+    def reset(self, lun: int | None, function: int) -> None:
+        for nexus in self._reached(lun):
+            if function == opcodes.TMF_CLEAR_TASK_SET:
+                # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b).
+                nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
+            elif function != opcodes.TMF_ABORT_TASK_SET:
+                nexus.unit.attention(DEVICE_RESET_OCCURRED)
