@@ -25,6 +25,8 @@ NameType: TypeAlias = Literal["iqn", "eui", "naa"]
 #: What this program calls the authority of the names that it makes up for initiators.
 NAMING_AUTHORITY = "iqn.2026-11.org.san-console"
 
+_PLAIN = re.compile(r"[a-z0-9.:-]+")
+_PLAIN_LENIENT = re.compile(r"[a-z0-9.:_@+~=-]+")
 _ALLOWED_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.:")
 # RFC 3722 §6.2 reserves these, products use them all the same. Not `/` `,` `?` `#` `%`: they end a name in
 # a URL, a TargetAddress or a path.
@@ -64,6 +66,9 @@ def _refuse(text: str, why: str) -> InvalidName:
 
 def _prepare(text: str) -> str:
     """Map and normalise by RFC 3722 §4 and §5."""
+    if text.isascii():
+        # What the tables do to ASCII, 30 times as fast: lists of 10,000 targets pass through here.
+        return text.lower()
     mapped = "".join(
         stringprep.map_table_b2(character) for character in text if not stringprep.in_table_b1(character)
     )
@@ -72,6 +77,8 @@ def _prepare(text: str) -> str:
 
 
 def _check_characters(name: str, original: str, lenient: bool) -> None:
+    if (_PLAIN_LENIENT if lenient else _PLAIN).fullmatch(name):
+        return
     for position, character in enumerate(name, 1):
         if character.isascii():
             if character in _ALLOWED_ASCII or (lenient and character in _LENIENT_ASCII):
@@ -96,6 +103,8 @@ def _check_direction(name: str, original: str) -> None:
     An iSCSI name starts with a left-to-right type designator, so right-to-left letters can never be legal
     in one.
     """
+    if name.isascii():
+        return
     for position, character in enumerate(name, 1):
         if stringprep.in_table_d1(character):
             raise _refuse(
@@ -188,7 +197,7 @@ def name_type(name: str) -> NameType:
 
 def comparison_key(name: str) -> str:
     """What two spellings of one name have in common: the name mapped and normalised, not validated."""
-    return name.lower() if name.isascii() else _prepare(name)
+    return _prepare(name)
 
 
 def same_name(a: str, b: str) -> bool:

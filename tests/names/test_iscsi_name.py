@@ -1,5 +1,6 @@
 """iSCSI names against RFC 3722 and RFC 7143 §4.2.7, and the spellings found in the field."""
 
+import stringprep
 import unicodedata
 
 import pytest
@@ -123,6 +124,15 @@ def test_223_bytes_are_allowed(suffix: str) -> None:
 )
 def test_names_of_peers_keep_their_spelling(name: str) -> None:
     assert normalise(name, lenient=True) == name
+
+
+@given(st.text(st.characters(max_codepoint=127), min_size=1))
+def test_the_short_way_for_ascii_does_what_the_tables_do(text: str) -> None:
+    mapped = "".join(stringprep.map_table_b2(character) for character in text)
+    assert comparison_key(text) == unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+    assert not any(
+        stringprep.in_table_b1(character) or stringprep.in_table_d1(character) for character in text
+    )
 
 
 def test_a_peers_international_name_is_normalised() -> None:
