@@ -92,15 +92,14 @@ class ChapCredentials:
 
 
 def generate_secret(random: Callable[[int], bytes]) -> Secret:
-    """16 characters of `[A-Za-z0-9_-]`, exactly 96 bits from `random(n)`: what the rules of every product
-    accept.
-    """
+    """16 characters of `[A-Za-z0-9_-]`, 96 bits from `random(n)`: what every product accepts."""
     return Secret(base64.urlsafe_b64encode(random(_GENERATED_BYTES)))
 
 
 def parse_secret(text: str) -> Secret:
-    """A secret as a person typed it or a file holds it: taken literally, less one line end. Raises
-    InvalidSecret.
+    """A secret as a person typed it or a file holds it: taken literally, less one line end.
+
+    Raises InvalidSecret.
 
     `0x…` and `0b…` stay as they are written: they are legal secrets, and products disagree about decoding
     them.
@@ -203,9 +202,7 @@ PEER_RULES: dict[str, PeerRule] = {
 
 @dataclass(frozen=True, slots=True)
 class SecretFinding:
-    """One thing that is wrong ("error": it will not work or is forbidden) or risky ("warning") with a
-    secret.
-    """
+    """What is wrong ("error": forbidden, or will not work) or risky ("warning") with a secret."""
 
     level: Literal["error", "warning"]
     text: str

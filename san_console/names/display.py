@@ -123,9 +123,7 @@ def _script(character: str) -> str:
 
 
 def has_mixed_scripts(text: str) -> bool:
-    """True when letters of scripts that are not written together meet, as in a Cyrillic look-alike of a
-    name.
-    """
+    """True when scripts that are not written together meet, as in a Cyrillic look-alike."""
     if text.isascii():
         return False
     scripts = {_script(character) for character in text if unicodedata.category(character).startswith("L")}

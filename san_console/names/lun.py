@@ -20,13 +20,14 @@ _PERIPHERAL = 0b00
 _FLAT = 0b01
 _METHOD_NAMES = {0b10: "logical unit addressing", 0b11: "extended (or well-known) addressing"}
 
-#: The REPORT LUNS well-known logical unit (SPC-4 §8), extended addressing C1h 01h.
+#: The REPORT LUNS well-known logical unit (SPC-4), extended addressing C1h 01h.
 REPORT_LUNS_WLUN_U64 = 0xC101_0000_0000_0000
 
 
 def encode_lun_u64(lun: int) -> int:
-    """`lun` (0 to 16383) as the big-endian u64 of the wire; up to 255 peripheral, above flat space
-    addressing.
+    """`lun` (0 to 16383) as the big-endian u64 of the wire.
+
+    Up to 255 peripheral, above flat space addressing.
 
     Raises InvalidLun for a number outside of that.
     """
@@ -38,8 +39,9 @@ def encode_lun_u64(lun: int) -> int:
 
 
 def decode_lun_u64(value: int) -> int:
-    """The LUN number in the u64 of the wire. Raises InvalidLun for other methods and for more than one
-    level.
+    """The LUN number in the u64 of the wire.
+
+    Raises InvalidLun for other methods and for more than one level.
     """
     method = value >> _METHOD_SHIFT
     if value & _LOWER_LEVELS == 0:

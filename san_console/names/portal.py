@@ -29,9 +29,9 @@ def _refuse(text: str, why: str) -> InvalidPortal:
     return InvalidPortal(f"“{visible(text, 96)}” is not an address: {why}")
 
 
-def _host(host: str, text: str) -> str:
-    """`host` in its one form: compressed IPv6 in lower case, dotted IPv4, DNS name in lower case."""
-    address, percent, zone = host.partition("%")
+def _host(text: str) -> str:
+    """A host in its one form: compressed IPv6 in lower case, dotted IPv4, DNS name in lower case."""
+    address, percent, zone = text.partition("%")
     if ":" in address:
         try:
             compressed = ipaddress.IPv6Address(address).compressed
@@ -43,10 +43,10 @@ def _host(host: str, text: str) -> str:
             raise _refuse(text, "what follows “%” is not the name of an interface.")
         return f"{compressed}%{zone}" if percent else compressed
     try:
-        return str(ipaddress.IPv4Address(host))
+        return str(ipaddress.IPv4Address(text))
     except ipaddress.AddressValueError:
         pass  # then it is a DNS name, checked below
-    name = host.lower().removesuffix(".")
+    name = text.lower().removesuffix(".")
     if not name:
         raise _refuse(text, "the host is missing.")
     if not name.isascii():
@@ -80,14 +80,15 @@ class Portal:
 
     def __post_init__(self) -> None:
         # Through object, since the class is frozen: two spellings of one address must be one dictionary key.
-        object.__setattr__(self, "host", _host(self.host, self.host))
+        object.__setattr__(self, "host", _host(self.host))
         if not 0 <= self.port <= 65535:
             raise InvalidPortal(f"{self.port} is not a TCP port (0 to 65535).")
 
     @classmethod
     def parse(cls, text: str, default_port: int = ISCSI_PORT) -> "Portal":
-        """Read `10.0.0.1`, `10.0.0.1:3260`, `[::1]:3260`, `::1`, `name` or `name:3260`. Raises
-        InvalidPortal.
+        """Read `10.0.0.1`, `10.0.0.1:3260`, `[::1]:3260`, `::1`, `name` or `name:3260`.
+
+        Raises InvalidPortal.
         """
         text = text.strip(" ")
         if not text:
@@ -106,7 +107,7 @@ class Portal:
         else:
             host, colon, port = text.partition(":")
             digits = port if colon else None
-        return cls(_host(host, text), default_port if digits is None else _port(digits, text))
+        return cls(host, default_port if digits is None else _port(digits, text))
 
     @property
     def is_ipv6(self) -> bool:
@@ -137,7 +138,8 @@ def parse_target_address(text: str) -> tuple[Portal, int | None]:
 
 
 def format_target_address(portal: Portal, tag: int | None) -> str:
-    """The TargetAddress value of `portal`; a redirect carries no `tag` (RFC 7143 §13.8), a SendTargets
-    answer one.
+    """The TargetAddress value of `portal`.
+
+    A redirect carries no `tag` (RFC 7143 §13.8), a SendTargets answer one.
     """
     return str(portal) if tag is None else f"{portal},{tag}"

@@ -66,8 +66,9 @@ class IscsiUrl:
 
     @classmethod
     def parse(cls, text: str) -> "IscsiUrl":
-        """Read a URL. Raises InvalidUrl; a password makes it refuse, and its message does not repeat the
-        password.
+        """Read a URL.
+
+        Raises InvalidUrl; a password makes it refuse, and its message does not repeat the password.
         """
         if text[: len(SCHEME)].lower() != SCHEME:
             raise InvalidUrl(f"An iSCSI URL starts with {SCHEME} and goes on host[:port][/target[/lun]].")

@@ -1,3 +1,1 @@
-"""SCSI without I/O: command blocks, sense data, INQUIRY and VPD, capacity, mode pages, LUN lists (SPC-4,
-SBC-3).
-"""
+"""SCSI without I/O (SPC-4, SBC-3): command blocks, sense, INQUIRY, VPD, capacity, mode pages, LUNs."""

@@ -1,4 +1,4 @@
-"""Additional sense codes and qualifiers: what they say (T10's assignments, SPC-4 annex F)."""
+"""Additional sense codes and qualifiers: what they say (T10's assignments, SPC-4)."""
 
 from functools import cache
 

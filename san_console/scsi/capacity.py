@@ -1,4 +1,4 @@
-"""READ CAPACITY(10) and (16) (SBC-3 §5.15, §5.16), with geometry that no device has refused."""
+"""READ CAPACITY(10) and (16) (SBC-3), with geometry that no device has refused."""
 
 import struct
 from dataclasses import dataclass
@@ -71,8 +71,9 @@ def check_geometry(blocks: int, block_bytes: int) -> None:
 
 
 def build_10(capacity: Capacity) -> bytes:
-    """READ CAPACITY(10) data; FFFFFFFFh for a medium that only READ CAPACITY(16) can tell. Raises
-    UnusableGeometry.
+    """READ CAPACITY(10) data.
+
+    FFFFFFFFh for a medium that only READ CAPACITY(16) can tell. Raises UnusableGeometry.
     """
     check_geometry(capacity.blocks, capacity.block_bytes)
     return _CAPACITY_10.pack(min(capacity.blocks - 1, _LAST_LBA_TOO_LARGE), capacity.block_bytes)
@@ -123,6 +124,6 @@ def parse_16(data: Buffer) -> Capacity:
         lowest_aligned_lba=provisioning & _MAX_ALIGNED_LBA,
         lbpme=bool(provisioning & 0x8000),
         lbprz=bool(provisioning & 0x4000),
-        # SBC-3 table 69: PROT_EN says whether, P_TYPE plus one says which.
+        # SBC-3: PROT_EN says whether, P_TYPE plus one says which.
         protection_type=(protection >> 1 & 7) + 1 if protection & 1 else 0,
     )

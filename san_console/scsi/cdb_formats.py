@@ -2,7 +2,7 @@
 
 import struct
 
-# Octet 1 of the block commands (SBC-3 §5.8).
+# Octet 1 of the block commands (SBC-3).
 FLAG_FUA = 0x08
 FLAG_DPO = 0x10
 PROTECT_MASK = 0xE0

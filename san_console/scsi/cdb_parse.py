@@ -17,7 +17,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 BlockRange: TypeAlias = tuple[int, int, int]
 
 ALL_256_BLOCKS = 256
-"""SBC-3 §5.7: a transfer length of zero in a six-byte READ or WRITE means this many blocks."""
+"""SBC-2: a transfer length of zero in a six-byte READ or WRITE means this many blocks."""
 
 _LBA_6_MASK = 0x1F_FFFF
 
@@ -74,8 +74,9 @@ _BLOCK_COMMANDS: dict[int, Callable[[Buffer], BlockRange]] = {
 
 
 def decode_rw(cdb: Buffer) -> BlockRange:
-    """`(lba, blocks, flags)` of any command on a range of blocks (SBC-3 §5); flags is octet 1, 0 for
-    six-byte ones.
+    """`(lba, blocks, flags)` of any command on a range of blocks (SBC-3).
+
+    Flags is octet 1, 0 for six-byte ones.
 
     Raises MalformedData for a CDB that is cut short or is no such command.
     """
@@ -104,7 +105,7 @@ class BlockCommand:
 
 @dataclass(slots=True)
 class InquiryCommand:
-    """`page` counts only with `evpd`; a page without it is an invalid field (SPC-4 §6.6.1)."""
+    """`page` counts only with `evpd`; a page without it is an invalid field (SPC-4)."""
 
     evpd: bool
     page: int
@@ -150,8 +151,9 @@ class ServiceActionInCommand:
 
 @dataclass(slots=True)
 class MaintenanceInCommand:
-    """Operation code A3h; `options` is octet 2, the requested command follows for the report of operation
-    codes.
+    """Operation code A3h.
+
+    `options` is octet 2, the requested command follows for the report of operation codes.
     """
 
     service_action: int
@@ -297,8 +299,9 @@ _PARSERS: dict[int, Callable[[Buffer], ParsedCdb]] = {
 
 
 def parse_cdb(cdb: Buffer) -> ParsedCdb:
-    """The command in `cdb` as the dataclass for it; `OtherCommand` for one that has none. Raises
-    MalformedData.
+    """The command in `cdb` as the dataclass for it.
+
+    `OtherCommand` for one that has none. Raises MalformedData.
     """
     if not len(cdb):
         raise MalformedData("a CDB without an operation code")

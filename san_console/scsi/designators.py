@@ -96,8 +96,9 @@ def _text(designator: Designator) -> str:
 
 
 def naa(data: bytes) -> Designator:
-    """An NAA identifier of the logical unit: 8 octets (NAA 2, 3, 5) or 16 (NAA 6). Raises
-    UnencodableValue.
+    """An NAA identifier of the logical unit: 8 octets (NAA 2, 3, 5) or 16 (NAA 6).
+
+    Raises UnencodableValue.
     """
     if not data or _NAA_BYTES.get(data[0] >> 4) != len(data):
         raise UnencodableValue(f"{data.hex()} is no NAA identifier: its first digit does not fit its length")
@@ -112,8 +113,9 @@ def eui_64(data: bytes) -> Designator:
 
 
 def t10_vendor_id(vendor: str, identifier: str) -> Designator:
-    """A T10 vendor identifier: the vendor in eight characters, then what the vendor makes unique. Raises
-    UnencodableValue.
+    """A T10 vendor identifier: the vendor in eight characters, then what the vendor makes unique.
+
+    Raises UnencodableValue.
     """
     rest = ascii_field(identifier, _MAX_DESIGNATOR_BYTES - 8, "the T10 identifier").rstrip(b" ")
     data = ascii_field(vendor, 8, "the vendor") + rest
@@ -123,7 +125,7 @@ def t10_vendor_id(vendor: str, identifier: str) -> Designator:
 def scsi_name(name: str, association: int = ASSOCIATION_TARGET_DEVICE) -> Designator:
     """A SCSI name string: for an iSCSI device its name, for a port `name,t,0xtttt` (RFC 7143 §4.4.1).
 
-    Ends with a NUL and is padded to a multiple of four (SPC-4 §7.8.6.11). Raises UnencodableValue.
+    Ends with a NUL and is padded to a multiple of four (SPC-4). Raises UnencodableValue.
     """
     octets = name.encode() + b"\0"
     if len(octets) > _SCSI_NAME_LIMIT_BYTES:
@@ -151,8 +153,7 @@ def _numbered(value: int, kind: int) -> Designator:
 
 
 def naa_from_seed(seed: bytes) -> bytes:
-    """Eight octets of NAA 3h (locally assigned) made from `seed`: the same seed gives the same identity for
-    ever.
+    """Eight octets of NAA 3h (locally assigned), for ever the same for the same `seed`.
 
     NAA 2, 5 and 6 carry an OUI that IEEE sells to its owner, and this program owns none; to borrow one
     could meet the identity of a real device. NAA 3 is made for numbers given out locally (SPC-4
@@ -183,8 +184,9 @@ def build_designators(designators: Iterable[Designator]) -> bytes:
 
 
 def parse_designators(body: Buffer) -> list[Designator]:
-    """The designators in the body of page 83h. Never fails: empty, overlong and malformed ones
-    are skipped.
+    """The designators in the body of page 83h.
+
+    Never fails: empty, overlong and malformed ones are skipped.
     """
     octets = bytes(body)
     found: list[Designator] = []
@@ -235,8 +237,9 @@ def _rank(designator: Designator) -> int | None:
 
 
 def identity(designators: Iterable[Designator]) -> str:
-    """The stable identity of a logical unit, as `naa.…`, `eui.…`, `uuid.…`, a SCSI name or `t10.…`; "" when
-    it has none.
+    """The stable identity of a logical unit, as `naa.…`, `eui.…`, `uuid.…`, a SCSI name or `t10.…`.
+
+    "" when it has none.
 
     The order among several does not depend on the order in which the target lists them. It is text of the
     target.

@@ -6,9 +6,7 @@ class ScsiError(Exception):
 
 
 class MalformedData(ScsiError):
-    """Parameter data or a CDB of a peer breaks the format: too short, lengths that lie, values that cannot
-    be.
-    """
+    """Parameter data or a CDB breaks the format: too short, a length that lies, an impossible value."""
 
 
 class UnusableGeometry(MalformedData):

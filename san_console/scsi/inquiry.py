@@ -1,4 +1,4 @@
-"""Standard INQUIRY data (SPC-4 §6.6.2)."""
+"""Standard INQUIRY data (SPC-4)."""
 
 import struct
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ VERSION_NAMES: dict[int, str] = {
     0x08: "SPC-6",
 }
 
-# Version descriptors (SPC-4 table 151) of what a block target over iSCSI claims.
+# Version descriptors (SPC-4) of what a block target over iSCSI claims.
 CLAIMS_SAM_5 = 0x00A0
 CLAIMS_ISCSI = 0x0960
 CLAIMS_SPC_4 = 0x0460
@@ -74,15 +74,17 @@ _RESPONSE_DATA_FORMAT = 2
 
 
 def ascii_text(octets: Buffer) -> str:
-    """An ASCII field of SCSI: padding dropped, octets outside of ASCII written as `\\xNN`. Not fit to show
-    as it is.
+    """An ASCII field of SCSI: padding dropped, octets outside of ASCII written as `\\xNN`.
+
+    Not fit to show as it is.
     """
     return bytes(octets).rstrip(b" \0").lstrip(b" ").decode("ascii", "backslashreplace")
 
 
 def ascii_field(text: str, size_bytes: int, name: str) -> bytes:
-    """`text` left-aligned and padded with spaces (SPC-4 §4.3.1). Raises UnencodableValue when it does not
-    fit.
+    """`text` left-aligned and padded with spaces (SPC-4).
+
+    Raises UnencodableValue when it does not fit.
     """
     try:
         octets = text.encode("ascii")
@@ -97,8 +99,9 @@ def ascii_field(text: str, size_bytes: int, name: str) -> bytes:
 
 @dataclass(slots=True)
 class StandardInquiry:
-    """The standard INQUIRY data; texts are raw text of the device (vendor 8, product 16, revision 4
-    characters).
+    """The standard INQUIRY data.
+
+    Texts are raw text of the device (vendor 8, product 16, revision 4 characters).
     """
 
     device_type: int = DIRECT_ACCESS
@@ -156,8 +159,9 @@ class StandardInquiry:
 
     @classmethod
     def parse(cls, data: Buffer) -> "StandardInquiry":
-        """Read what is there; fields that were not sent stay empty. Raises MalformedData below
-        five octets.
+        """Read what is there; fields that were not sent stay empty.
+
+        Raises MalformedData below five octets.
         """
         if len(data) < _HEADER_BYTES:
             raise MalformedData(f"INQUIRY data of {len(data)} octets; at least {_HEADER_BYTES} are needed")
@@ -184,5 +188,5 @@ class StandardInquiry:
 
 
 def unsupported_lun() -> bytes:
-    """What INQUIRY answers for a LUN that does not exist (SPC-4 §6.6.2): qualifier 011b, type 1Fh."""
+    """What INQUIRY answers for a LUN that does not exist (SPC-4): qualifier 011b, type 1Fh."""
     return StandardInquiry(NO_DEVICE, qualifier=QUALIFIER_NOT_SUPPORTED, command_queuing=False).build()

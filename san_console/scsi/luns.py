@@ -1,4 +1,4 @@
-"""REPORT LUNS parameter data (SPC-4 §6.33)."""
+"""REPORT LUNS parameter data (SPC-4)."""
 
 import struct
 from collections.abc import Iterable
@@ -48,8 +48,9 @@ def build_raw(addresses: Iterable[int]) -> bytes:
 
 
 def parse(data: Buffer) -> LunList:
-    """Read the list: at most MAX_LUNS entries, and never more than were sent. Raises MalformedData without
-    a header.
+    """Read the list: at most MAX_LUNS entries, and never more than were sent.
+
+    Raises MalformedData without a header.
     """
     if len(data) < _HEADER.size:
         raise MalformedData(f"REPORT LUNS data of {len(data)} octets has no header")

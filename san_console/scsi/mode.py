@@ -1,6 +1,4 @@
-"""MODE SENSE(6) and (10) data: headers, block descriptors and the pages of a disk (SPC-4 §7.5,
-SBC-3 §6.4).
-"""
+"""MODE SENSE data: headers, block descriptors and the pages of a disk (SPC-4, SBC-3)."""
 
 import struct
 from collections.abc import Iterable
@@ -94,9 +92,7 @@ class CachingPage:
 
 @dataclass(slots=True)
 class ControlPage:
-    """Page 0Ah: `descriptor_sense` D_SENSE, `unrestricted_reordering`, `aborted_status` TAS,
-    `software_write_protect` SWP.
-    """
+    """Page 0Ah: `descriptor_sense` is D_SENSE, `aborted_status` TAS, `software_write_protect` SWP."""
 
     descriptor_sense: bool = False
     unrestricted_reordering: bool = True
@@ -161,8 +157,9 @@ def _octet(data: Buffer, code: int, index: int) -> int:
 
 
 def short_descriptor(blocks: int, block_bytes: int) -> bytes:
-    """A block descriptor of eight octets; more than 32 bits of blocks are told as FFFFFFFFh (SBC-3
-    §6.4.2.2).
+    """A block descriptor of eight octets.
+
+    More than 32 bits of blocks are told as FFFFFFFFh (SBC-3).
     """
     return _SHORT_DESCRIPTOR.pack(min(blocks, 0xFFFF_FFFF), (block_bytes & 0xFF_FFFF).to_bytes(4, "big"))
 
@@ -179,8 +176,9 @@ def _device_specific(write_protected: bool, dpofua: bool) -> int:
 def build_6(
     pages: Iterable[bytes], *, write_protected: bool = False, dpofua: bool = True, descriptor: bytes = b""
 ) -> bytes:
-    """MODE SENSE(6) data from pages as their `build()` gave them. Raises UnencodableValue above
-    256 octets.
+    """MODE SENSE(6) data from pages as their `build()` gave them.
+
+    Raises UnencodableValue above 256 octets.
     """
     body = descriptor + b"".join(pages)
     length = _HEADER_6.size - 1 + len(body)

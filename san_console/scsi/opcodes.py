@@ -81,7 +81,7 @@ VERIFY_12 = 0xAF
 SECURITY_PROTOCOL_OUT = 0xB5
 READ_DEFECT_DATA_12 = 0xB7
 
-# Service actions of SERVICE ACTION IN(16), SBC-3 §4.
+# Service actions of SERVICE ACTION IN(16), SBC-3.
 SA_READ_CAPACITY_16 = 0x10
 SA_READ_LONG_16 = 0x11
 SA_GET_LBA_STATUS = 0x12
@@ -90,7 +90,7 @@ SA_REPORT_REFERRALS = 0x13
 # Service actions of SERVICE ACTION OUT(16).
 SA_WRITE_LONG_16 = 0x11
 
-# Service actions of MAINTENANCE IN, SPC-4 §6.
+# Service actions of MAINTENANCE IN, SPC-4.
 SA_REPORT_IDENTIFYING_INFORMATION = 0x05
 SA_REPORT_TARGET_PORT_GROUPS = 0x0A
 SA_REPORT_ALIASES = 0x0B
@@ -234,5 +234,5 @@ SERVICE_ACTION_NAMES: dict[tuple[int, int], str] = {
     (PERSISTENT_RESERVE_OUT, SA_REGISTER_AND_MOVE): "PERSISTENT RESERVE OUT, REGISTER AND MOVE",
 }
 
-#: The length of a CDB by the group code in bits 7 to 5 of its operation code (SPC-4 §4.2.5.1); 0: not fixed.
+#: The length of a CDB by the group code in bits 7 to 5 of its operation code (SPC-4); 0: not fixed.
 CDB_BYTES_BY_GROUP = (6, 10, 10, 0, 16, 12, 0, 0)

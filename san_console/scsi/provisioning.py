@@ -1,4 +1,4 @@
-"""UNMAP parameter lists and GET LBA STATUS data (SBC-3 §5.28, §5.5)."""
+"""UNMAP parameter lists and GET LBA STATUS data (SBC-3)."""
 
 import struct
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ def build_unmap_list(extents: Iterable[Extent | tuple[int, int]]) -> bytes:
 def parse_unmap_list(data: Buffer) -> list[Extent]:
     """The extents in the data of an UNMAP command; whether they lie on the medium is for the caller to check.
 
-    A partial descriptor at the end is ignored, as SBC-3 §5.28.2 says. Raises MalformedData when the header
+    A partial descriptor at the end is ignored, as SBC-3 says. Raises MalformedData when the header
     is missing or names more than was sent.
     """
     if len(data) < _UNMAP_HEADER.size:

@@ -1,4 +1,4 @@
-"""Vital product data pages 00h, 80h, 83h, 86h, B0h, B1h, B2h (SPC-4 §7.8, SBC-3 §6.5)."""
+"""Vital product data pages 00h, 80h, 83h, 86h, B0h, B1h, B2h (SPC-4, SBC-3)."""
 
 import struct
 from collections.abc import Iterable
@@ -72,7 +72,7 @@ def page_body(data: Buffer, page: int) -> bytes:
 
 
 def build_supported_pages(pages: Iterable[int]) -> bytes:
-    """Page 00h: the numbers of all pages, in ascending order as SPC-4 §7.8.17 asks."""
+    """Page 00h: the numbers of all pages, in ascending order as SPC-4 asks."""
     return build_page(SUPPORTED_PAGES, bytes(sorted({SUPPORTED_PAGES, *pages})))
 
 
@@ -212,8 +212,9 @@ assert _CHARACTERISTICS.size == 60
 
 @dataclass(slots=True)
 class BlockCharacteristics:
-    """Page B1h; `rotation_rate` in turns per minute, 0 not reported, 1 solid state. `form_factor` 0 not
-    reported.
+    """Page B1h.
+
+    `rotation_rate` in turns per minute, 0 not reported, 1 solid state. `form_factor` 0 not reported.
     """
 
     rotation_rate: int = ROTATION_NOT_REPORTED
@@ -244,8 +245,9 @@ assert _PROVISIONING.size == 4
 
 @dataclass(slots=True)
 class LogicalBlockProvisioning:
-    """Page B2h: `unmap`, `write_same_16`, `write_same_10` say how blocks are given back; `reads_zeros` is
-    LBPRZ.
+    """Page B2h: `unmap`, `write_same_16`, `write_same_10` say how blocks are given back.
+
+    `reads_zeros` is LBPRZ.
     """
 
     unmap: bool = False

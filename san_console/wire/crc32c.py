@@ -1,5 +1,4 @@
-"""CRC32C (Castagnoli), the digest of RFC 7143 §13.1, and the one seam where `wire` leaves the standard
-library.
+"""CRC32C (RFC 7143 §13.1), the one seam where `wire` leaves the standard library.
 
 On the wire the digest is the little-endian form of the value returned here: 32 zero bytes give
 0x8a9136aa, sent as `aa 36 91 8a` (RFC 7143 A.4).
