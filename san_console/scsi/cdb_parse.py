@@ -1,6 +1,6 @@
 """Command descriptor blocks taken apart, for a target and for whoever watches.
 
-iSCSI carries CDBs in 16 octets, shorter ones padded with zeros (RFC 7143 §11.2.1), so everything here reads
+iSCSI carries CDBs in 16 octets, shorter ones padded with zeros (RFC 7143 §11.3.5), so everything here reads
 from the front and takes more octets than the command has.
 """
 

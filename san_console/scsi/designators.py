@@ -123,7 +123,7 @@ def t10_vendor_id(vendor: str, identifier: str) -> Designator:
 
 
 def scsi_name(name: str, association: int = ASSOCIATION_TARGET_DEVICE) -> Designator:
-    """A SCSI name string: for an iSCSI device its name, for a port `name,t,0xtttt` (RFC 7143 §4.4.1).
+    """A SCSI name string: for an iSCSI device its name, for a port `name,t,0xtttt` (RFC 7143 §4.4.2).
 
     Ends with a NUL and is padded to a multiple of four (SPC-4). Raises UnencodableValue.
     """
@@ -157,7 +157,7 @@ def naa_from_seed(seed: bytes) -> bytes:
 
     NAA 2, 5 and 6 carry an OUI that IEEE sells to its owner, and this program owns none; to borrow one
     could meet the identity of a real device. NAA 3 is made for numbers given out locally (SPC-4
-    §7.8.6.6.3), and 60 bits of a hash keep seeds apart: among a million LUNs the chance of any two meeting
+    §7.8.6), and 60 bits of a hash keep seeds apart: among a million LUNs the chance of any two meeting
     is below one in a million.
     """
     digest = hashlib.sha256(b"san-console logical unit\0" + seed).digest()[:8]
