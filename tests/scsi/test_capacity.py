@@ -40,6 +40,7 @@ def test_round_trip(built: Capacity) -> None:
 
 def test_the_largest_that_ten_octets_tell() -> None:
     assert capacity.parse_10(capacity.build_10(Capacity(0xFFFF_FFFF, 512))) == Capacity(0xFFFF_FFFF, 512)
+    assert capacity.parse_10(capacity.build_10(Capacity(0x1_0000_0000, 512))) is None
 
 
 @pytest.mark.parametrize(
