@@ -22,6 +22,9 @@ from san_console.iscsi.initiator_tasks import COMPLETED, Bytes, Request, ScsiTas
 
 #: How many buffers one sendmsg takes (IOV_MAX of Linux; POSIX guarantees 16, BSD and macOS have 1024).
 _MAX_BUFFERS = 1024
+#: Within a turn, output leaves after so many completions: the target works on them while we handle the rest.
+#: Sending only at the end of the turn makes both sides wait for each other, sending each alone costs more.
+_SEND_AFTER = 8
 #: How long a target may take to answer an ABORT TASK before the connection counts as broken (as open-iscsi).
 ABORT_TIMEOUT_S = 15.0
 #: How often timers are looked at: fine enough for time-outs of seconds, too coarse to cost anything.
@@ -165,6 +168,7 @@ class Connection:
         if completed:
             counters, now = self._counters, self._now
             histogram = counters.histogram
+            count = 0
             for task in completed:
                 if task.outcome == COMPLETED:
                     if task.status:
@@ -189,6 +193,10 @@ class Connection:
                     counters.errors += 1
                 if task.on_done is not None:
                     task.on_done(task)
+                    count += 1
+                    if count == _SEND_AFTER:
+                        count = 0
+                        self._flush()
             if self._idle is not None and not session.in_flight and not self._idle.done():
                 self._idle.set_result(None)
         for request in session.take_ended_requests():

@@ -14,15 +14,17 @@ from san_console.initiator.login import LoggedIn, OnRedirect, log_in
 from san_console.initiator.settings import LOGIN_TIMEOUT_S, SessionSettings, random_isid
 from san_console.iscsi.initiator_session import InitiatorSession
 from san_console.iscsi.initiator_tasks import COMPLETED
-from san_console.iscsi.send_targets import DiscoveredTargetRecord, build_request, parse_response
+from san_console.iscsi.send_targets import (
+    MAX_LIST_BYTES,
+    DiscoveredTargetRecord,
+    build_request,
+    parse_response,
+)
 from san_console.names.credentials import ChapCredentials
 from san_console.names.portal import Portal
 
-#: The answer of the largest arrays (some thousand targets with eight portals each) is far below this.
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
-#: Parts of 8 KiB, the smallest that targets send, fill the cap in so many; a target that sends a byte at a
-#: time is not telling us anything.
-MAX_ANSWER_PARTS = 2048
+#: Each part costs a round trip; a target that trickles its list is not telling us anything.
+MAX_ANSWER_PARTS = 4096
 _LOGOUT_TIMEOUT_S = 2.0
 
 
@@ -48,9 +50,10 @@ async def send_targets(
     source_address: str | None = None,
     on_redirect: OnRedirect | None = None,
 ) -> DiscoveryResult:
-    """All targets that the portal shows to this initiator (RFC 7143 §13.3, appendix C). Raises InitiatorError.
+    """All targets that the portal shows to this initiator (RFC 7143 §13.3, appendix C).
 
-    Nothing in the answer is connected to. `timeout_s` holds for the login and again for the answer.
+    Nothing in the answer is connected to. `timeout_s` holds for the login and again for the answer. Raises
+    InitiatorError.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -66,10 +69,10 @@ async def send_targets(
     isid = random_isid(os.urandom(5))
     logged_in = await log_in(settings, isid=isid, discovery=True, on_redirect=on_redirect)
     text, cut = await _ask(logged_in, timeout_s)
-    found = parse_response(text)
+    found = parse_response(text, truncated=cut)
     return DiscoveryResult(
         found.targets,
-        cut or found.truncated,
+        found.truncated,
         found.skipped,
         loop.time() - started,
         logged_in.portal,
@@ -106,7 +109,7 @@ async def _ask(logged_in: LoggedIn, timeout_s: float) -> tuple[bytes, bool]:
                 lambda now, on_done: session.text(
                     build_request(),
                     now,
-                    max_bytes=MAX_ANSWER_BYTES,
+                    max_bytes=MAX_LIST_BYTES,
                     max_parts=MAX_ANSWER_PARTS,
                     on_done=on_done,
                 )

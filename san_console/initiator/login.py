@@ -21,6 +21,7 @@ from san_console.initiator.settings import SessionSettings
 from san_console.iscsi import opcodes
 from san_console.iscsi.errors import IscsiError, LocalProtocolError, LoginFailed, Redirected
 from san_console.iscsi.framing import Framer, encode
+from san_console.iscsi.initiator_link import Tracer
 from san_console.iscsi.login_initiator import LoginInitiator, LoginResult, LoginSettings
 from san_console.iscsi.pdu import LoginRequest, LoginResponse
 from san_console.names.display import visible
@@ -55,7 +56,12 @@ class LoggedIn:
 
 
 async def log_in(
-    settings: SessionSettings, *, isid: bytes, discovery: bool = False, on_redirect: OnRedirect | None = None
+    settings: SessionSettings,
+    *,
+    isid: bytes,
+    discovery: bool = False,
+    on_redirect: OnRedirect | None = None,
+    tracer: Tracer | None = None,
 ) -> LoggedIn:
     """Log in to `settings.target_name`, or for discovery, within `settings.login_timeout_s` in all.
 
@@ -70,7 +76,7 @@ async def log_in(
         remaining = max(deadline - loop.time(), 0.001)
         sock = await tcp.connect(portal, timeout_s=remaining, source_address=settings.source_address)
         try:
-            framer = await _exchange(sock, portal, login, deadline, settings.login_timeout_s)
+            framer = await _exchange(sock, portal, login, deadline, settings.login_timeout_s, tracer)
         except Redirected as redirect:
             sock.close()
             target = _redirect_target(portal, redirect)
@@ -144,13 +150,18 @@ def _reach(portal: Portal) -> str | None:
 
 
 async def _exchange(
-    sock: socket.socket, portal: Portal, login: LoginInitiator, deadline: float, timeout_s: float
+    sock: socket.socket,
+    portal: Portal,
+    login: LoginInitiator,
+    deadline: float,
+    timeout_s: float,
+    tracer: Tracer | None,
 ) -> Framer:
     framer = Framer(expected_opcodes=_LOGIN_ONLY)
     greeting = bytearray()
     try:
         async with asyncio.timeout_at(deadline):
-            await _converse(sock, framer, login, greeting)
+            await _converse(sock, framer, login, greeting, tracer)
     except TimeoutError:
         what = "sent nothing" if not greeting else "did not end the login"
         raise LoginTimedOut(
@@ -180,12 +191,17 @@ async def _exchange(
     return framer
 
 
-async def _converse(sock: socket.socket, framer: Framer, login: LoginInitiator, greeting: bytearray) -> None:
+async def _converse(
+    sock: socket.socket, framer: Framer, login: LoginInitiator, greeting: bytearray, tracer: Tracer | None
+) -> None:
     loop = asyncio.get_running_loop()
     requests: list[tuple[LoginRequest, bytes]] = [login.start()]
     for _ in range(MAX_EXCHANGES):
         for request, data in requests:
-            buffers = encode(request.pack(len(data)), data, header_digest=False, data_digest=False)
+            bhs = request.pack(len(data))
+            if tracer is not None:
+                tracer("out", bhs, data)
+            buffers = encode(bhs, data, header_digest=False, data_digest=False)
             await loop.sock_sendall(sock, b"".join(buffers))
         while (frame := framer.next_frame()) is None:
             view = framer.writable()
@@ -195,6 +211,8 @@ async def _converse(sock: socket.socket, framer: Framer, login: LoginInitiator, 
             if len(greeting) < _BANNER_BYTES:
                 greeting += view[: min(received, _BANNER_BYTES)]
             framer.wrote(received)
+        if tracer is not None:
+            tracer("in", frame.bhs, frame.data)
         requests = login.receive(LoginResponse.parse(frame.bhs), frame.data)
         if login.done:
             return

@@ -26,8 +26,9 @@ from san_console.initiator.settings import SessionSettings, random_isid
 from san_console.iscsi import opcodes
 from san_console.iscsi.errors import LocalProtocolError
 from san_console.iscsi.initiator_session import InitiatorSession
-from san_console.iscsi.initiator_tasks import ABORTED, COMPLETED, LOST, REJECTED, ScsiTask
+from san_console.iscsi.initiator_tasks import ABORTED, COMPLETED, LOST, REJECTED, Bytes, ScsiTask
 from san_console.iscsi.login_initiator import LoginResult
+from san_console.iscsi.trace import Direction, Trace
 from san_console.names.lun import encode_lun_u64
 
 #: How long a target may take to answer a Logout Request before we close all the same.
@@ -48,7 +49,7 @@ class Session:
     def __init__(self, settings: SessionSettings, *, on_event: OnEvent | None = None) -> None:
         self.settings = settings
         self.isid = settings.isid if settings.isid is not None else random_isid(os.urandom(5))
-        self._on_event = on_event
+        self.on_event = on_event
         self.state = "logged_out"
         #: Seconds since the epoch of the next try, while `state` is "retrying" and it is waiting.
         self.next_retry_at: float | None = None
@@ -60,6 +61,10 @@ class Session:
         self.logged_in_at: float | None = None
         self.portal = settings.portal
         self.lun_addresses: dict[int, int] = {}
+        #: The last PDUs, CHAP values masked. `traces_commands` decides, from the next login on, whether it
+        #: goes on after the login: it costs a tenth of the commands per second.
+        self.trace = Trace()
+        self.traces_commands = True
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -74,12 +79,12 @@ class Session:
         self, kind: str, severity: str, text: str, /, error: InitiatorError | None = None, **details: Any
     ) -> None:
         """Tell the watcher."""
-        if self._on_event is None:
+        if self.on_event is None:
             return
         event = SessionEvent(time.time(), kind, severity, text, details=details)
         if error is not None:
             event.cause, event.side, event.check = error.cause, error.side, error.check
-        self._on_event(event)
+        self.on_event(event)
 
     @property
     def window(self) -> tuple[int, int]:
@@ -124,7 +129,9 @@ class Session:
         self._set_state("logging_in")
         self.attempt += 1
         try:
-            logged_in = await log_in(self.settings, isid=self.isid, on_redirect=self._redirected)
+            logged_in = await log_in(
+                self.settings, isid=self.isid, on_redirect=self._redirected, tracer=self._trace_pdu
+            )
         except InitiatorError as error:
             self.last_error = error
             self._set_state("failed")
@@ -134,6 +141,9 @@ class Session:
             self._set_state("logged_out")
             raise
         return self._adopt(logged_in)
+
+    def _trace_pdu(self, direction: Direction, bhs: Bytes, data: Bytes) -> None:
+        self.trace.add(time.time(), direction, bhs, data)
 
     def _redirected(self, source: str, destination: str, permanent: bool) -> None:
         how = "for good" if permanent else "for now"
@@ -156,6 +166,7 @@ class Session:
             exp_cmd_sn=result.cmd_sn,
             max_cmd_sn=result.max_cmd_sn,
             fast_abort=result.params.task_reporting == "FastAbort",
+            tracer=self._trace_pdu if self.traces_commands else None,
         )
         self.result = result
         self.portal = logged_in.portal

@@ -9,6 +9,7 @@ from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.framing import encode
 from san_console.iscsi.initiator_events import Event, StatSnGap
 from san_console.iscsi.initiator_tasks import Bytes
+from san_console.iscsi.trace import Direction
 from san_console.wire import serial
 
 #: RFC 7143 §4.2.2.2 lets us choose how far StatSN may jump before the connection counts as broken. Over
@@ -21,9 +22,8 @@ MAX_EVENTS = 1024
 
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length of the data segment modulo 4
 
-OUT, IN = 0, 1
-#: Called with the direction (OUT or IN), the 48-byte header and the length of the data segment.
-Tracer = Callable[[int, Bytes, int], None]
+#: Called with the direction, the 48-byte header and the data segment, which must be copied to be kept.
+Tracer = Callable[[Direction, Bytes, Bytes], None]
 
 
 class SessionParameters(Protocol):
@@ -82,7 +82,7 @@ class InitiatorLink:
         """Queue one PDU; `data` is sent from where it lies and must not change."""
         out = self.out
         if self.tracer is not None:
-            self.tracer(OUT, bhs, len(data))
+            self.tracer("out", bhs, data)
         if self.header_digest or self.data_digest:
             out += encode(bhs, data, header_digest=self.header_digest, data_digest=self.data_digest)
             return

@@ -15,7 +15,7 @@ from san_console.iscsi.errors import LocalProtocolError, RemoteProtocolError
 from san_console.iscsi.framing import Frame, Framer
 from san_console.iscsi.initiator_commands import CommandExchange
 from san_console.iscsi.initiator_events import AsyncReceived, Event
-from san_console.iscsi.initiator_link import IN, InitiatorLink, SessionParameters, Tracer
+from san_console.iscsi.initiator_link import InitiatorLink, SessionParameters, Tracer
 from san_console.iscsi.initiator_requests import OnDone, RequestExchange
 from san_console.iscsi.initiator_tasks import Bytes, Request, ScsiTask
 from san_console.wire import serial
@@ -26,7 +26,7 @@ class InitiatorSession:
 
     `exp_stat_sn` is the StatSN expected next, `cmd_sn` the CmdSN of the next command, `exp_cmd_sn` and
     `max_cmd_sn` the window, all as the login left them; `framer` has the negotiated digests set. `tracer`
-    sees the header of each PDU and must copy what it keeps.
+    sees each PDU.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class InitiatorSession:
         tracer = self._link.tracer
         while (frame := next_frame()) is not None:
             if tracer is not None:
-                tracer(IN, frame.bhs, len(frame.data))
+                tracer("in", frame.bhs, frame.data)
             handler = handlers.get(frame.opcode)
             if handler is None:
                 name = opcodes.OPCODE_NAMES.get(frame.opcode, f"PDU of opcode 0x{frame.opcode:02x}")
