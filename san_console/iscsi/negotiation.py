@@ -200,7 +200,7 @@ class Negotiation:
         if name in self._effective:
             return self._effective[name]
         key = OPERATIONAL_KEYS[name]
-        return key.default if key.kind == "list" else self._typed(key, key.default)
+        return key.default if key.kind in ("list", "text") else self._typed(key, key.default)
 
     def _one_r2t_only(self) -> bool:
         # §13.19

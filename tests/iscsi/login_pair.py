@@ -125,6 +125,7 @@ class RawInitiator:
         target.setdefault("random", CountingRandom(3))
         self.target = LoginTarget(self.policy, peer_address="127.0.0.1", **target)
         self.last = LoginResponse()
+        self._joined = _Joined()
 
     def send(self, pairs: str | bytes = "", **fields: Any) -> dict[str, str]:
         """`pairs` is "Key=value Key=value", or raw bytes. Returns the keys of the answer."""
@@ -132,7 +133,13 @@ class RawInitiator:
         request = LoginRequest(**{"isid": ISID, "itt": 5, "cmd_sn": 9, **fields})
         [(response, answer)] = self.target.receive(LoginRequest.parse(request.pack(len(data))), data)
         self.last = response
-        return dict(text.decode_pairs(answer)) if not response.continued else {}
+        if response.status_class:
+            self._joined = _Joined()
+        return dict(self._joined.pairs(answer, response.continued))
+
+    def granted(self) -> bool:
+        """The last response has the T bit."""
+        return self.last.transit
 
     @property
     def status(self) -> int:
@@ -150,6 +157,7 @@ class RawTarget:
         self.initiator = LoginInitiator(
             LoginSettings(**wishes), ledger=ChallengeLedger(), random=CountingRandom(4)
         )
+        self._joined = _Joined()
         self.request, data = self.initiator.start()
         self.keys = dict(text.decode_pairs(data))
         self.stat_sn = 100
@@ -165,5 +173,9 @@ class RawTarget:
         if not following:
             return {}
         [(self.request, data)] = following
-        self.keys = dict(text.decode_pairs(data)) if not self.request.continued else {}
+        self.keys = dict(self._joined.pairs(data, self.request.continued))
         return self.keys
+
+    def continues(self) -> bool:
+        """The pending request has the C bit."""
+        return self.request.continued
