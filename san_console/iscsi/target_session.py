@@ -252,7 +252,8 @@ class TargetSession:
         """Call `then` when all `tasks` are gone. Data still on its way is waited for until
         `transfers_until` at most.
         """
-        wait = AbortWait(tasks, then, transfers_until)
+        here = [task for task in tasks if self.tasks.get(task.itt) is task]
+        wait = AbortWait(here, then, transfers_until)
         if wait.complete:
             then()
         else:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from san_console.names.credentials import ChapCredentials
+from san_console.names.credentials import MIN_SECRET_BYTES, ChapCredentials
 from san_console.names.display import visible
 from san_console.names.errors import InvalidName
 from san_console.names.iscsi_name import normalise
@@ -175,6 +175,23 @@ class ChapConfig:
 
     accepted: list[ChapCredentials]
     mutual: ChapCredentials | None = None
+
+    def __post_init__(self) -> None:
+        if not self.accepted:
+            raise ConfigError(
+                "CHAP without an identity lets nobody in.", check="Add a CHAP identity, or turn CHAP off."
+            )
+        for one in (*self.accepted, *([self.mutual] if self.mutual else [])):
+            if len(one.secret) < MIN_SECRET_BYTES:
+                raise ConfigError(
+                    f"The CHAP secret of “{visible(one.user, 64)}” is shorter than {MIN_SECRET_BYTES} bytes.",
+                    check="Choose a longer secret (RFC 7143 §9.2.1).",
+                )
+        if self.mutual and any(one.secret == self.mutual.secret for one in self.accepted):
+            raise ConfigError(
+                "The secret is the same in both directions.",
+                check="The target needs a secret of its own (RFC 7143 §9.2.1).",
+            )
 
 
 @dataclass(frozen=True, slots=True)

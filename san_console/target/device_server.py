@@ -76,8 +76,14 @@ def _by_service_action(table: dict[int, Answer]) -> Run:
 _ALL_HEADER = struct.Struct(">I")
 _ALL_DESCRIPTOR = struct.Struct(">BxHxBH")
 _ONE_HEADER = struct.Struct(">BBH")
+_TIMEOUTS = struct.Struct(">HxBII")
 _SUPPORT_NONE, _SUPPORT_STANDARD = 1, 3
-_SERVACTV = 1
+_SERVACTV, _CTDP = 1, 2
+_CTDP_ONE = 0x80
+_RCTD = 0x80
+# Nominal: not told. Recommended, in seconds: what open-iscsi and Windows give a disk before they abort
+# (SPC-4 §6.31.4).
+_COMMAND_TIMEOUTS = _TIMEOUTS.pack(_TIMEOUTS.size - 2, 0, 0, 60)
 
 
 def _cdb_bytes(opcode: int) -> int:
@@ -88,27 +94,37 @@ def _report_supported_opcodes(nexus: UnitNexus, cdb: bytes) -> bytes:
     command = parse_cdb(cdb)
     assert isinstance(command, MaintenanceInCommand)  # the table brought it here
     reporting = command.options & 7
+    timeouts = _COMMAND_TIMEOUTS if command.options & _RCTD else b""
     if reporting == 0:
         rows = [
             _ALL_DESCRIPTOR.pack(
-                opcode, action or 0, _SERVACTV if action is not None else 0, _cdb_bytes(opcode)
+                opcode,
+                action or 0,
+                (_SERVACTV if action is not None else 0) | (_CTDP if timeouts else 0),
+                _cdb_bytes(opcode),
             )
+            + timeouts
             for opcode, entry in COMMANDS.items()
             for action in (entry.service_actions or (None,))
         ]
         data = b"".join(rows)
         return (_ALL_HEADER.pack(len(data)) + data)[: command.allocation]
+    return _one_opcode(command, reporting, timeouts)[: command.allocation]
+
+
+def _one_opcode(command: MaintenanceInCommand, reporting: int, timeouts: bytes) -> bytes:
     entry = COMMANDS.get(command.requested_opcode)
     actions = entry.service_actions if entry else ()
     # Option 1 is for commands without service actions, 2 for those with (SPC-4 table 236).
     if reporting > 3 or (entry and reporting == 1 and actions) or (entry and reporting == 2 and not actions):
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 2))
     if entry is None or (actions and command.requested_service_action not in actions):
-        return _ONE_HEADER.pack(0, _SUPPORT_NONE, 0)[: command.allocation]
+        return _ONE_HEADER.pack(0, _SUPPORT_NONE, 0)
     usage = bytearray([command.requested_opcode]) + entry.usage
     if actions:
         usage[1] = command.requested_service_action & 0x1F
-    return (_ONE_HEADER.pack(0, _SUPPORT_STANDARD, len(usage)) + usage)[: command.allocation]
+    flags = _SUPPORT_STANDARD | (_CTDP_ONE if timeouts else 0)
+    return _ONE_HEADER.pack(0, flags, len(usage)) + usage + timeouts
 
 
 _MAINTENANCE_IN: dict[int, Answer] = {

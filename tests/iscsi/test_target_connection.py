@@ -316,7 +316,8 @@ def test_reads_under_way_are_bounded_in_memory() -> None:
     initiator.unit.later = True
     initiator.unit.fast = False
     initiator.feed(b"".join(initiator.read(16, edtl=1 << 24) for _ in range(6)))
-    assert initiator.session.reads_full
+    full = initiator.session.reads_full
+    assert full
     assert len(initiator.unit.running) == 3
     woken: list[bool] = []
     initiator.connection.wake = lambda: woken.append(True)

@@ -1,0 +1,269 @@
+"""Task management: what is aborted, what is waited for, what is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from san_console.iscsi import opcodes as o
+from san_console.iscsi import target_session
+from san_console.iscsi.errors import RemoteProtocolError
+from san_console.iscsi.pdu import (
+    Pdu,
+    ReadyToTransfer,
+    Reject,
+    ScsiDataIn,
+    TaskManagementResponse,
+)
+from san_console.iscsi.target_task_management import DATA_WAIT_S
+from tests.iscsi.target_harness import READ_CDB, FakeNexus, FakeUnit, Initiator, cdb
+
+
+def busy(**changes: int) -> Initiator:
+    one = Initiator(command_window=16, **changes)  # type: ignore[arg-type]
+    one.unit.fast = False
+    one.unit.later = True
+    return one
+
+
+def response(answers: list[tuple[Pdu, bytes]]) -> int:
+    [(pdu, _)] = answers
+    assert isinstance(pdu, TaskManagementResponse)
+    return pdu.response
+
+
+def test_abort_task_waits_for_the_unit_and_no_status_is_sent() -> None:
+    one = busy()
+    one.feed(one.read(64))
+    tag = one.itt
+    assert one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag)) == []
+    one.unit.finish(one.unit.running[0])
+    assert response(one.answers()) == o.TMF_FUNCTION_COMPLETE
+    assert not one.session.tasks
+    assert one.session.max_cmd_sn == 17
+    assert one.session.counters.aborted_tasks == 1
+
+
+def test_abort_of_a_write_in_transfer_is_answered_at_once_and_its_data_ignored() -> None:
+    one = busy()
+    [(r2t, _)] = one.feed(one.write(4096))
+    assert isinstance(r2t, ReadyToTransfer)
+    tag = one.itt
+    assert response(one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag))) == 0
+    [(pdu, _)] = one.feed(one.data_out(0, b"x" * 4096, ttt=r2t.ttt, itt=tag))
+    assert isinstance(pdu, Reject)
+    assert one.unit.executed == 0
+
+
+@pytest.mark.parametrize(
+    ("tag", "ref_cmd_sn", "expected"),
+    [
+        (0x999, 1, o.TMF_TASK_DOES_NOT_EXIST),  # executed long ago
+        (0x999, 100, o.TMF_TASK_DOES_NOT_EXIST),
+        (0x999, 3, o.TMF_TASK_DOES_NOT_EXIST),  # not before the request itself
+    ],
+)
+def test_abort_of_no_task(tag: int, ref_cmd_sn: int, expected: int) -> None:
+    one = Initiator()
+    one.feed(one.read(4) + one.read(4))
+    raw = one.task_management(o.TMF_ABORT_TASK, referenced=tag, ref_cmd_sn=ref_cmd_sn)
+    assert response(one.feed(raw)) == expected
+
+
+def test_abort_of_a_command_that_has_not_come_yet_plugs_its_place() -> None:
+    one = Initiator()
+    lost, later = one.read(4), one.read(8)
+    assert one.feed(later) == []
+    answers = one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=0x101, ref_cmd_sn=1))
+    assert [type(pdu) for pdu, _ in answers] == [TaskManagementResponse, ScsiDataIn]
+    assert isinstance(answers[0][0], TaskManagementResponse)
+    assert answers[0][0].response == o.TMF_FUNCTION_COMPLETE
+    assert one.feed(lost) == []  # late: ignored
+    assert one.session.exp_cmd_sn == 3
+
+
+def test_abort_of_a_command_that_is_held_back_drops_it() -> None:
+    one = Initiator()
+    first, held = one.read(4), one.write(4, b"abcd")
+    assert one.feed(held) == []
+    one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=0x102, ref_cmd_sn=2))
+    assert len(one.feed(first)) == 1
+    assert one.unit.memory == FakeUnit().memory
+    assert one.session.exp_cmd_sn == 3
+
+
+def test_abort_task_set_waits_for_data_on_its_way() -> None:
+    one = busy()
+    [(r2t, _)] = one.feed(one.write(4096))
+    assert isinstance(r2t, ReadyToTransfer)
+    tag = one.itt
+    one.feed(one.read(64))
+    assert one.feed(one.task_management(o.TMF_ABORT_TASK_SET)) == []
+    one.unit.finish(one.unit.running[0])
+    assert one.answers() == []
+    assert response(one.feed(one.data_out(0, b"x" * 4096, ttt=r2t.ttt, itt=tag))) == 0
+    assert one.unit.executed == 1
+    assert one.unit.memory == FakeUnit().memory
+    assert not one.session.tasks
+
+
+def test_abort_task_set_does_not_wait_for_ever() -> None:
+    one = busy()
+    one.feed(one.write(4096))
+    one.now = 10.0
+    assert one.feed(one.task_management(o.TMF_ABORT_TASK_SET)) == []
+    assert one.session.next_deadline() == 10.0 + DATA_WAIT_S
+    one.session.tick(10.0 + DATA_WAIT_S - 0.1)
+    assert one.answers() == []
+    one.session.tick(10.0 + DATA_WAIT_S)
+    assert response(one.answers()) == 0
+    assert one.session.next_deadline() is None
+
+
+def test_abort_task_set_waits_for_commands_sent_before_it() -> None:
+    one = busy()
+    first = one.read(4)
+    one.feed(one.read(4))
+    assert one.feed(one.task_management(o.TMF_ABORT_TASK_SET)) == []
+    assert one.feed(first) == []  # both run now, and both are aborted
+    assert one.session.counters.aborted_tasks == 2
+    for task in one.unit.running:
+        one.unit.finish(task)
+    assert response(one.answers()) == 0
+
+
+def test_the_task_set_of_a_lun_that_is_not_there() -> None:
+    one = Initiator()
+    assert (
+        response(one.feed(one.task_management(o.TMF_ABORT_TASK_SET, lun=1 << 48))) == o.TMF_LUN_DOES_NOT_EXIST
+    )
+
+
+@pytest.mark.parametrize("function", [o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET])
+def test_functions_that_reach_other_sessions(function: int) -> None:
+    unit = FakeUnit()
+    unit.fast = False
+    unit.later = True
+    nexus = FakeNexus(unit)
+    mine, other = Initiator(unit=unit, nexus=nexus), Initiator(unit=unit, nexus=nexus)
+    mine.feed(mine.read(4))
+    other.feed(other.read(4))
+    [(r2t, _)] = other.feed(other.write(4096))
+    assert isinstance(r2t, ReadyToTransfer)
+    assert mine.feed(mine.task_management(function)) == []
+    unit.finish(unit.running[0])
+    assert mine.answers() == []  # the unit still works for the other one
+    assert nexus.resets == []
+    unit.finish(unit.running[1])
+    assert response(mine.answers()) == 0
+    assert nexus.resets == [(0, function)]
+    assert other.answers() == []
+    assert not other.session.tasks
+
+
+def test_target_warm_reset_does_not_wait_for_missing_commands() -> None:
+    one = busy()
+    missing = one.read(4)
+    held = one.read(4)
+    assert one.feed(held) == []
+    assert response(one.feed(one.task_management(o.TMF_TARGET_WARM_RESET))) == 0
+    assert one.session.exp_cmd_sn == 3
+    assert one.feed(missing) == []
+    assert not one.unit.running
+    assert one.nexus.resets == [(None, o.TMF_TARGET_WARM_RESET)]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (o.TMF_CLEAR_ACA, o.TMF_NOT_SUPPORTED),
+        (o.TMF_TARGET_COLD_RESET, o.TMF_NOT_SUPPORTED),
+        (o.TMF_TASK_REASSIGN, o.TMF_REASSIGNMENT_NOT_SUPPORTED),
+        (o.TMF_QUERY_TASK, o.TMF_NOT_SUPPORTED),
+        (0x55, o.TMF_NOT_SUPPORTED),
+    ],
+)
+def test_functions_that_are_not_there(function: int, expected: int) -> None:
+    one = Initiator()
+    assert response(one.feed(one.task_management(function))) == expected
+    assert response(one.feed(one.task_management(function, immediate=False))) == expected
+    assert (one.session.exp_cmd_sn, one.session.max_cmd_sn) == (2, 9)
+
+
+def test_a_function_out_of_order_waits_and_one_without_a_tag_is_rejected() -> None:
+    one = Initiator()
+    first = one.read(4)
+    assert one.feed(one.task_management(o.TMF_CLEAR_ACA, immediate=False)) == []
+    assert len(one.feed(first)) == 2
+    one.itt = 0xFFFFFFFE
+    [(pdu, _)] = one.feed(one.task_management(o.TMF_CLEAR_ACA))
+    assert isinstance(pdu, Reject)
+
+
+def test_the_tag_of_an_aborted_write_may_be_used_again() -> None:
+    one = busy()
+    one.feed(one.write(4096))
+    tag = one.itt
+    one.session.abort(one.session.tasks[tag])
+    one.session.abort(one.session.tasks[tag])  # once is enough
+    assert one.session.counters.aborted_tasks == 1
+    one.feed(one.command(cdb(READ_CDB, 4), o.FINAL | o.READ, 4, itt=tag))
+    one.unit.finish(one.unit.running[0])
+    [(pdu, _)] = one.answers()
+    assert isinstance(pdu, ScsiDataIn)
+
+
+def test_an_aborted_write_with_unsolicited_data_on_its_way() -> None:
+    one = busy()
+    one.feed(one.write(4096, final=False))
+    tag = one.itt
+    one.session.abort(one.session.tasks[tag])
+    assert one.feed(one.data_out(0, b"x" * 512, ttt=o.RESERVED_TAG, itt=tag, final=False)) == []
+    assert tag in one.session.tasks
+    assert one.feed(one.data_out(512, b"x" * 512, ttt=o.RESERVED_TAG, itt=tag, data_sn=1)) == []
+    assert tag not in one.session.tasks
+    assert one.unit.memory == FakeUnit().memory
+
+
+def test_the_end_of_a_session_ends_its_tasks() -> None:
+    one = busy()
+    one.feed(one.read(4) + one.write(4096))
+    one.feed(one.task_management(o.TMF_ABORT_TASK_SET))
+    one.session.terminate()
+    quiet = one.session.quiet
+    assert not quiet
+    done: list[bool] = []
+    one.session.wait_for(list(one.session.tasks.values()), lambda: done.append(True), transfers_until=None)
+    one.answers()
+    one.unit.finish(one.unit.running[0])
+    assert done == [True]
+    assert one.session.quiet
+    assert one.answers() == []
+
+
+def test_abort_of_a_write_that_waits_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    one = busy()
+    assert len(one.feed(one.write(4096) + one.write(4096))) == 1
+    assert response(one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt))) == 0
+
+
+def test_too_much_data_held_back_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_session, "MAX_HELD_BYTES", 1000)
+    one = Initiator()
+    one.read(4)  # never sent
+    one.feed(one.write(600, b"x" * 600))
+    with pytest.raises(RemoteProtocolError):
+        one.feed(one.write(600, b"x" * 600))
+
+
+def test_a_held_command_that_is_refused_at_its_turn_leaves_the_gap() -> None:
+    one = busy()
+    one.feed(one.read(4))
+    tag = one.itt
+    missing = one.read(4)
+    reused = one.command(cdb(READ_CDB, 4), o.FINAL | o.READ, 4, itt=0x300)
+    assert one.feed(reused) == []
+    one.session.tasks[0x300] = one.session.tasks[tag]
+    [(pdu, _)] = one.feed(missing)
+    assert isinstance(pdu, Reject)
+    assert one.session.exp_cmd_sn == 3
