@@ -87,7 +87,7 @@ def fill_story(world: World) -> None:
         "jobs",
         Job(
             id="job-copy",
-            kind="luns.to_file",
+            kind="lun_to_file",
             title="Copy backup · LUN 2 to /srv/images/daily.img",
             object_id="s4/2",
             done=1_490 * GIB,
@@ -101,7 +101,7 @@ def fill_story(world: World) -> None:
         "jobs",
         Job(
             id="job-probe",
-            kind="targets.probe",
+            kind="probe",
             title="See which portals answer",
             done=17,
             total=22,
@@ -113,7 +113,7 @@ def fill_story(world: World) -> None:
         "jobs",
         Job(
             id="job-bench",
-            kind="luns.bench",
+            kind="lun_bench",
             title="Measure lab-1 · LUN 0",
             object_id="s6/0",
             state="done",

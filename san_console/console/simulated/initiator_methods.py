@@ -110,7 +110,7 @@ def run_source(world: World, params: api.RunSource) -> Job:
 
     slow = any(refusal(valid_portal(source.address)) is not None for source in sources)
     return world.job(
-        "sources.run",
+        "discovery",
         f"Discover at {sources[0].address}" if len(sources) == 1 else "Discover at all sources",
         object_id=params.id,
         total=len(sources),
@@ -225,7 +225,7 @@ def probe_targets(world: World, params: api.TargetByName) -> Job:
         return {"answered": str(answered)}
 
     total = sum(len(portals) for portals in before.values())
-    return world.job("targets.probe", "See which portals answer", total=total, unit="portals", finish=finish)
+    return world.job("probe", "See which portals answer", total=total, unit="portals", finish=finish)
 
 
 def _probed(portal: TargetPortal) -> TargetPortal:
@@ -476,7 +476,7 @@ def set_favourite(world: World, params: api.SetFavourite) -> Session:
 def rescan(world: World, params: api.ById) -> Job:
     session = world.get("sessions", params.id)
     return world.job(
-        "sessions.rescan",
+        "rescan",
         f"Look for LUNs of {session.target}",
         object_id=params.id,
         finish=lambda: {"luns": str(session.lun_count)},

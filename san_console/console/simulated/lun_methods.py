@@ -138,7 +138,7 @@ def to_file(world: World, params: api.LunToFile) -> Job:
     length = lun.size_bytes - params.offset_bytes if params.length_bytes is None else params.length_bytes
     _check_range(lun, params.offset_bytes, length)
     result = {"bytes": str(length), "path": params.path}
-    return _copy_job(world, lun, "luns.to_file", f"Copy LUN {lun.lun} to {params.path}", length, result)
+    return _copy_job(world, lun, "lun_to_file", f"Copy LUN {lun.lun} to {params.path}", length, result)
 
 
 def from_file(world: World, params: api.FileToLun) -> Job:
@@ -157,7 +157,7 @@ def from_file(world: World, params: api.FileToLun) -> Job:
     length = min(256 * 2**20, lun.size_bytes - params.offset_bytes)
     _check_range(lun, params.offset_bytes, length)
     title = f"Write {params.path} to LUN {lun.lun}"
-    return _copy_job(world, lun, "luns.from_file", title, length, {"bytes": str(length)})
+    return _copy_job(world, lun, "lun_from_file", title, length, {"bytes": str(length)})
 
 
 def bench(world: World, params: api.BenchLun) -> Job:
@@ -176,7 +176,7 @@ def bench(world: World, params: api.BenchLun) -> Job:
         "queue_depth": str(params.queue_depth),
     }
     return world.job(
-        "luns.bench",
+        "lun_bench",
         f"Measure LUN {lun.lun}",
         object_id=lun.id,
         total=params.seconds,

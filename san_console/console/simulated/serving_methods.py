@@ -256,7 +256,7 @@ def lab_start(world: World, params: api.Nothing) -> Job:
         world.change("engine", "engine", lab=True)
         return {"isns": "127.0.0.1:3205", "portal": "127.0.0.1:3260"}
 
-    return world.job("lab.start", "Start the lab", takes_s=0.5, finish=finish)
+    return world.job("lab", "Start the lab", takes_s=0.5, finish=finish)
 
 
 def lab_stop(world: World, params: api.Nothing) -> None:

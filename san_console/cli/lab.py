@@ -1,0 +1,169 @@
+"""`san-console lab`: a whole SAN on loopback, with an engine and folders of its own that go with it."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+
+_SCHEMA = "san-console/lab/1"
+ENGINE_END_S = 15.0
+WINDOW_END_S = 10.0
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `lab`."""
+    parser = subparsers.add_parser(
+        "lab", help="try everything with no SAN: an iSNS server and two targets on loopback"
+    )
+    parser.add_argument(
+        "--headless",
+        action="store_true",
+        help="open no window; walk through the main job and print each step",
+    )
+    parser.add_argument(
+        "--pictures", metavar="DIR", help="save a picture of each page, light and dark (with --headless)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (with --headless)")
+    parser.set_defaults(handler=lab)
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Start the lab, show it, end it; the exit code."""
+    import asyncio
+    import os
+    from pathlib import Path
+
+    from san_console.api.problems import ApiProblem
+    from san_console.cli.output import print_failure
+
+    if not args.headless and (args.pictures or args.json):
+        print_failure(
+            "--pictures and --json belong to --headless.", "this command", "Add --headless to the command."
+        )
+        return 2
+    pictures = Path(args.pictures).absolute() if args.pictures else None
+    if not args.headless and not _has_display():
+        print_failure(
+            "There is no display to open the window on.",
+            "this computer",
+            "Run san-console lab --headless, or set DISPLAY or WAYLAND_DISPLAY.",
+        )
+        return 1
+    with _Terminated(), _LabFolders() as folders:
+        os.environ.update(folders.environment)
+        engine = _start_engine()
+        try:
+            if args.headless:
+                from san_console.cli.lab_walk import walk
+
+                return asyncio.run(walk(folders.path, pictures, as_json=args.json, schema=_SCHEMA))
+            return _show_window()
+        except ApiProblem as problem:
+            print_failure(problem.message, problem.problem.side, problem.problem.check)
+            return 1
+        finally:
+            _end_engine(engine)
+
+
+class _LabFolders:
+    """Temporary folders for state, socket and settings; gone afterwards."""
+
+    def __enter__(self) -> "_LabFolders":
+        import tempfile
+        from pathlib import Path
+
+        self.path: Path = Path(tempfile.mkdtemp(prefix="san-console-lab-"))
+        self.environment = {
+            f"SAN_CONSOLE_{name}_DIR": str(self.path / name.lower()) for name in ("DATA", "RUNTIME", "CONFIG")
+        }
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class _Terminated:
+    """SIGTERM ends the lab as Ctrl+C does, so that nothing of it is left behind."""
+
+    def __enter__(self) -> None:
+        import signal
+
+        def interrupt(number: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        self._before = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *problem: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGTERM, self._before)
+
+
+def _has_display() -> bool:
+    import os
+    import sys
+
+    if sys.platform != "linux":
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+
+
+def _start_engine() -> "subprocess.Popen[bytes]":
+    from san_console.console.engine_process import start_engine_process
+
+    return start_engine_process(memory_secrets=True)
+
+
+def _end_engine(engine: "subprocess.Popen[bytes]") -> None:
+    import asyncio
+    import subprocess
+
+    from san_console.api.methods import StopEngine
+    from san_console.api.problems import ApiProblem
+    from san_console.cli.engine_link import connect
+
+    async def stop() -> None:
+        async with await connect(start=False) as client:
+            await client.call("engine.stop", StopEngine(force=True))
+
+    try:
+        asyncio.run(stop())
+        engine.wait(ENGINE_END_S)
+    except (ApiProblem, subprocess.TimeoutExpired):
+        # It does not answer (any more): end the process itself.
+        engine.terminate()
+        try:
+            engine.wait(ENGINE_END_S)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            engine.wait()
+
+
+def _show_window() -> int:
+    """Start the lab inside the engine and the window on it; wait for the window to be closed."""
+    import asyncio
+    import subprocess
+
+    from san_console.cli.engine_link import engine_view
+    from san_console.console.engine_process import python_command, python_environment
+
+    async def begin() -> None:
+        async with engine_view() as view:
+            await view.finished(await view.call("lab.start"), timeout_s=30)
+
+    asyncio.run(begin())
+    # A process of its own: Ctrl+C here must not leave the end of the lab to Qt's event loop.
+    window = subprocess.Popen(python_command("window"), env=python_environment())
+    try:
+        return window.wait()
+    finally:
+        if window.poll() is None:
+            window.terminate()
+            try:
+                window.wait(WINDOW_END_S)
+            except subprocess.TimeoutExpired:
+                window.kill()
+                window.wait()
