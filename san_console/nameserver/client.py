@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from san_console.isns import functions, requests, status
 from san_console.isns.answers import AnsweredObject, objects_of, operating_of, targets_of
-from san_console.isns.attributes import Attribute, Kind, Tag, read_number, read_text
+from san_console.isns.attributes import KEY_TAGS, Attribute, Kind, Tag, read_number, read_text
 from san_console.isns.errors import LocalProtocolError, RemoteProtocolError
 from san_console.isns.functions import RESPONSE, function_name
 from san_console.isns.message import Message
@@ -49,6 +49,13 @@ _NOTHING_OF_THE_KIND = frozenset(
         status.ATTRIBUTE_NOT_IMPLEMENTED,
     }
 )
+
+
+# Open-iSNS's server answers 11 when an answer would pass 8 KiB, which fifty targets do.
+_TOO_MUCH_AT_ONCE = frozenset({status.INTERNAL_ERROR, status.BUSY})
+
+MAX_WALK = 65536
+"""Objects fetched one by one; the largest database that our own server keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +135,14 @@ class IsnsClient:
 
     async def query_targets(self, initiator_name: str | None = None) -> TargetList:
         """The targets that the server shows to `initiator_name` (default: the source name)."""
-        answer = await self._ask(requests.target_query, initiator_name or self.source_name)
-        found = targets_of(objects_of(answer)[0])
+        source = initiator_name or self.source_name
+        try:
+            objects, _ = objects_of(await self._ask(requests.target_query, source))
+        except IsnsFailure as failure:
+            if failure.status not in _TOO_MUCH_AT_ONCE:
+                raise
+            objects = [*await self._walk(source, Kind.NODE), *await self._walk(source, Kind.PORTAL_GROUP)]
+        found = targets_of(objects)
         result = TargetList(
             IsnsTarget(target.name, visible(target.alias), target.portals, visible(target.entity))
             for target in found.targets
@@ -143,12 +156,13 @@ class IsnsClient:
         seen: set[tuple[str, str]] = set()
         for kind in _LISTED_KINDS:
             try:
-                answer = await self._ask(requests.kind_query, self.source_name, kind)
+                objects, stray = objects_of(await self._ask(requests.kind_query, self.source_name, kind))
             except IsnsFailure as failure:
                 if failure.status in _NOTHING_OF_THE_KIND:
                     continue
-                raise
-            objects, stray = objects_of(answer)
+                if failure.status not in _TOO_MUCH_AT_ONCE:
+                    raise
+                objects, stray = await self._walk(self.source_name, kind), 0
             result.skipped += stray
             for item in objects:
                 shown = object_of(item.kind, item.attributes)
@@ -158,6 +172,27 @@ class IsnsClient:
         order = {kind.value: position for position, kind in enumerate(_LISTED_KINDS)}
         result.sort(key=lambda item: order.get(item.kind, len(order)))
         return result
+
+    async def _walk(self, source: str, kind: Kind) -> list[AnsweredObject]:
+        """All objects of a kind, one request for each (§5.6.5.3); stops at a server that goes in circles."""
+        found: list[AnsweredObject] = []
+        seen: set[tuple[Attribute, ...]] = set()
+        key: tuple[Attribute, ...] = ()
+        while len(found) < MAX_WALK:
+            message = requests.next_query(source, kind, list(key))
+            answer = await self._exchange(message)
+            if answer.status_code == status.NO_SUCH_ENTRY:
+                return found
+            if answer.status_code != status.SUCCESSFUL:
+                raise refused(function_name(message.function), answer.status_code or 0)
+            size = len(KEY_TAGS[kind])
+            key = tuple(answer.attributes[:size])
+            if tuple(attribute.tag for attribute in key) != KEY_TAGS[kind] or key in seen:
+                raise self._unreadable("DevGetNext", "it names no next object.")
+            seen.add(key)
+            objects, _ = objects_of(operating_of(answer.attributes))
+            found += [item for item in objects if item.kind is kind][:1]
+        return found
 
     async def register(self, entity: EntityEntry, *, replace: bool = True) -> Registered:
         """Register an entity with its nodes, portals and portal groups.
@@ -185,7 +220,7 @@ class IsnsClient:
                     visible(read_text(entity_id or b"\0")), read_number(period) if period else None
                 )
             except RemoteProtocolError as error:
-                raise self._unreadable("the registration", error) from None
+                raise self._unreadable("the registration", str(error)) from None
         return Registered(entity.entity_id, entity.period_s)
 
     async def deregister(
@@ -265,9 +300,9 @@ class IsnsClient:
                 raise unreachable(str(self.portal), error) from error
             return self._connection
 
-    def _unreadable(self, what: str, error: RemoteProtocolError) -> IsnsFailure:
+    def _unreadable(self, what: str, why: str) -> IsnsFailure:
         return IsnsFailure(
-            f"The answer of the iSNS server {self.portal} to {what} cannot be read: {visible(str(error))}",
+            f"The answer of the iSNS server {self.portal} to {what} cannot be read: {visible(why)}",
             SIDE_SERVER,
             "Check which version of iSNS the server implements.",
         )

@@ -11,6 +11,8 @@ READ_BYTES = 64 * 1024
 MAX_UNSENT_BYTES = 8 * 1024 * 1024
 """Octets that wait for a peer that does not read; two of the largest answers."""
 WRITE_TIMEOUT_S = 20.0
+CLOSE_TIMEOUT_S = 1.0
+"""For the last octets to leave; after that the connection is reset."""
 
 
 class MessageStream:
@@ -31,6 +33,7 @@ class MessageStream:
         self._clock = clock
         self._message_timeout_s = message_timeout_s
         self._reassembler = Reassembler(max_message_bytes, max_message_pdus)
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def peer_address(self) -> str:
@@ -86,10 +89,16 @@ class MessageStream:
 
     async def close(self) -> None:
         """Close the connection; what the peer makes of it is of no interest any more."""
-        self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self._writer.wait_closed()
+        if self._closing is None:
+            self._writer.close()
+            # A task, since awaiting `wait_closed` itself and being cancelled would cancel it for others too.
+            self._closing = asyncio.create_task(self._wait_closed())
+        await asyncio.wait({self._closing}, timeout=CLOSE_TIMEOUT_S)
+        self._writer.transport.abort()
+
+    async def _wait_closed(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
     def abort(self) -> None:
         """Close the connection at once, also when there are unsent octets."""

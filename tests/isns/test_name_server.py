@@ -130,7 +130,7 @@ def site() -> Site:
 
 
 def test_isnsadm_registers_a_target(site: Site) -> None:
-    """The message that Open-iSNS 0.101's isnsadm sends for `target=… portal=… pg,pgt=2`, address form included."""
+    """What isnsadm of Open-iSNS sends for `target=… portal=… pg,pgt=2`, its form of addresses included."""
     address = bytes(12) + bytes([127, 0, 0, 1])
     code = site.reg(
         name(T1), NO_EID, DELIMITER,
@@ -495,7 +495,8 @@ def test_deregistrations_that_are_refused(site: Site, attributes: list[Attribute
 @pytest.fixture
 def filled(site: Site) -> Site:
     groups = [PortalGroupEntry(T1, P2, 7)]
-    assert site.add(EntityEntry([NodeEntry(T1, target=True, alias="disk")], [PortalEntry(P1), PortalEntry(P2)], groups, "one")) == 0  # fmt: skip
+    nodes, portals = [NodeEntry(T1, target=True, alias="disk")], [PortalEntry(P1), PortalEntry(P2)]
+    assert site.add(EntityEntry(nodes, portals, groups, "one")) == 0
     assert (
         site.add(EntityEntry([NodeEntry(T2, target=True), NodeEntry(I1, initiator=True)], entity_id="two"))
         == 0
@@ -639,7 +640,8 @@ def test_nodes_see_the_members_of_their_domains_only() -> None:
         assert site.operating == [], kind
     assert site.send(requests.kind_query(I1, Kind.DOMAIN)) == 0
     assert site.operating == [number(Tag.DD_ID, 2), name("a", Tag.DD_NAME), name(T1, Tag.DD_MEMBER_NAME)]
-    assert site.ask(functions.DEV_ATTR_QRY, name(I1), number(Tag.DD_ID, 2), DELIMITER, Attribute(2068, b""), Attribute(32, b"")) == 0  # fmt: skip
+    asked = [Attribute(2068, b""), Attribute(32, b"")]
+    assert site.ask(functions.DEV_ATTR_QRY, name(I1), number(Tag.DD_ID, 2), DELIMITER, *asked) == 0
     assert site.operating == [name(T1, Tag.DD_MEMBER_NAME)]
 
 
@@ -729,6 +731,13 @@ def test_responses_and_messages_of_servers_are_ignored(site: Site) -> None:
     )
 
 
+_PIECES = [
+    *(DELIMITER, NO_EID, name("e", 1), name(T1), name(T2), TARGET, number(35, 28), number(6, 20)),
+    *(*portal(P1), *portal(P2), number(51, 3), Attribute(51, b""), *group(T1, P1), number(23, 99)),
+    *(Attribute(32, b""), Attribute(16, b""), number(36, 2), number(19, 60), Attribute(33, bytes(8))),
+]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
@@ -736,33 +745,7 @@ def test_responses_and_messages_of_servers_are_ignored(site: Site) -> None:
             st.sampled_from([1, 2, 3, 4, 5, 6]),
             st.booleans(),
             st.lists(
-                st.sampled_from(
-                    [
-                        DELIMITER,
-                        NO_EID,
-                        name("e", 1),
-                        name(T1),
-                        name(T2),
-                        TARGET,
-                        number(35, 28),
-                        number(6, 20),
-                    ]
-                    + [
-                        *portal(P1),
-                        *portal(P2),
-                        number(51, 3),
-                        Attribute(51, b""),
-                        *group(T1, P1),
-                        number(23, 99),
-                    ]
-                    + [
-                        Attribute(32, b""),
-                        Attribute(16, b""),
-                        number(36, 2),
-                        number(19, 60),
-                        Attribute(33, bytes(8)),
-                    ]
-                ),
+                st.sampled_from(_PIECES),
                 max_size=10,
             ),
         ),
