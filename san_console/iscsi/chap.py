@@ -18,8 +18,10 @@ from san_console.names.credentials import MIN_SECRET_BYTES, ChapCredentials, Sec
 
 MD5, SHA1, SHA256, SHA3_256 = 5, 6, 7, 8
 ALGORITHM_NAMES = {MD5: "MD5", SHA1: "SHA-1", SHA256: "SHA-256", SHA3_256: "SHA3-256"}
-# Best first; 5 is always offered (§12.1.3). 6 to 8 are in use by LIO and libiscsi.
-PREFERENCE = (SHA3_256, SHA256, SHA1, MD5)
+# What an initiator offers, in this order; 5 is always there (§12.1.3). 7 comes last on purpose: tgt, and
+# others of its descent, follow an early draft and take 7 for SHA-1, so that a target which has the choice
+# must not come to it.
+PREFERENCE = (SHA3_256, SHA1, MD5, SHA256)
 
 _HASHES: dict[int, Callable[[bytes], bytes]] = {
     # On a Python in FIPS mode MD5 is refused unless this says that no security of ours depends on it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from san_console.iscsi import text
-from san_console.iscsi.errors import LocalProtocolError
+from san_console.iscsi.errors import LocalProtocolError, RemoteProtocolError
 from san_console.iscsi.keys import (
     ADMISSIBLE,
     OPERATIONAL_KEYS,
@@ -121,6 +121,8 @@ class Negotiation:
         offered = self._proposed[key.name]
         try:
             if key.kind == "list":
+                if value == text.NONE and key.name in _DIGESTS and value not in offered.split(","):
+                    raise self._digest_missing(key.name)
                 if value not in offered.split(","):
                     raise MalformedValue(f"“{visible(value, 80)}” was not offered")
                 self._effective[key.name] = value
@@ -216,10 +218,7 @@ class Negotiation:
             raise protocol_error(f"the {self._peer} ended the negotiation without answering {names}")
         for name in _DIGESTS:
             if str(self._current(name)) not in str(self._wishes[name]).split(","):
-                raise protocol_error(
-                    f"{name} is required here, but the {self._peer} does not use it: "
-                    "turn it on there, or allow None here"
-                )
+                raise self._digest_missing(name)
         if self._one_r2t_only() and int(self._current("MaxOutstandingR2T")) > 1:
             raise protocol_error("MaxOutstandingR2T must be 1 at this ErrorRecoveryLevel (RFC 7143 §13.19)")
         max_burst, first_burst = int(self._current("MaxBurstLength")), int(self._current("FirstBurstLength"))
@@ -247,6 +246,12 @@ class Negotiation:
             error_recovery_level=int(self._current("ErrorRecoveryLevel")),
             task_reporting=str(self._current("TaskReporting")),
             protocol_level=int(self._current("iSCSIProtocolLevel")),
+        )
+
+    def _digest_missing(self, name: str) -> RemoteProtocolError:
+        return protocol_error(
+            f"{name} is required here, but the {self._peer} does not use it: "
+            "turn it on there, or allow None here"
         )
 
     def records(self) -> list[KeyRecord]:
