@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from san_console.api.messages import Message
 from san_console.api.problems import ApiProblem
@@ -61,12 +61,13 @@ class ClientConnection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        if not self._server.admit(transport):
-            transport.abort()
+        # Not asserted: the transports of other event loops are none by class.
+        stream = cast("asyncio.Transport", transport)
+        if not self._server.admit(stream):
+            stream.abort()
             return
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
+        self._transport = stream
+        stream.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
         self._dispatcher = Dispatcher(self, self._server.client_came(self))
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(self._server.hello_timeout_s, self._no_hello)

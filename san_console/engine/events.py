@@ -1,0 +1,86 @@
+"""What happened: events in the snapshot, in the state for later, and in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from san_console.api.engine_objects import Event, Severity
+from san_console.api.problems import Problem
+from san_console.engine.objects import ObjectRegistry
+from san_console.engine.state import StateStore
+from san_console.names.display import visible
+
+log = logging.getLogger(__name__)
+
+SHOWN_EVENTS: Final = 1000
+"""In the snapshot; older ones by `events.query`."""
+
+MAX_TEXT_CHARACTERS: Final = 1000
+"""Of each text of an event. Peers choose parts of them."""
+
+_LEVELS: Final[dict[str, int]] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class EventLog:
+    """Adds events; ids grow by one over all runs of the engine."""
+
+    def __init__(self, registry: ObjectRegistry, state: StateStore, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._state = state
+        self._clock = clock
+        self._next_id = state.last_event_id() + 1
+        self._shown: deque[str] = deque()
+        for event in reversed(state.read_events(limit=SHOWN_EVENTS)):
+            self._shown.append(event.id)
+            registry.put("events", event)
+
+    def add(
+        self,
+        kind: str,
+        text: str,
+        *,
+        severity: Severity = "info",
+        object_kind: str = "engine",
+        object_id: str = "",
+        cause: str = "",
+        side: str = "",
+        check: str = "",
+        at: float | None = None,
+    ) -> Event:
+        """Tell that something happened. Texts may hold what peers sent: they are made visible here."""
+        event = Event(
+            id=str(self._next_id),
+            at=self._clock() if at is None else at,
+            severity=severity,
+            kind=kind,
+            object_kind=object_kind,
+            object_id=object_id,
+            text=visible(text, MAX_TEXT_CHARACTERS),
+            cause=visible(cause, MAX_TEXT_CHARACTERS),
+            side=visible(side, MAX_TEXT_CHARACTERS),
+            check=visible(check, MAX_TEXT_CHARACTERS),
+        )
+        self._next_id += 1
+        self._state.add_event(event)
+        self._registry.put("events", event)
+        self._shown.append(event.id)
+        while len(self._shown) > SHOWN_EVENTS:
+            self._registry.remove("events", self._shown.popleft())
+        fields = {"event": kind, object_kind: object_id, "cause": cause, "side": side, "check": check}
+        log.log(_LEVELS[severity], event.text, extra={"fields": {k: v for k, v in fields.items() if v}})
+        return event
+
+    def add_problem(self, kind: str, problem: Problem, *, object_kind: str, object_id: str = "") -> Event:
+        """Tell of a problem."""
+        return self.add(
+            kind,
+            problem.message,
+            severity="error",
+            object_kind=object_kind,
+            object_id=object_id,
+            side=problem.side,
+            check=problem.check,
+        )

@@ -1,0 +1,80 @@
+"""Which part of the engine answers which method. The table is the whole list; nothing else is dispatched."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from san_console.api.problems import ApiProblem
+from san_console.engine.problems import problem_of
+
+if TYPE_CHECKING:
+    from san_console.engine.service import Engine
+
+Answer = Callable[["Engine", Any], Any]
+
+HANDLERS: Final[dict[str, Answer]] = {
+    "engine.info": lambda e, _: e.context.info,
+    "engine.set_initiator_name": lambda e, p: e.set_initiator_name(p.name),
+    "engine.stop": lambda e, p: e.request_stop(force=p.force),
+    "statistics.history": lambda e, p: e.sampler.history(p.ids, p.seconds),
+    "events.query": lambda e, p: e.query_events(p),
+    "jobs.cancel": lambda e, p: e.context.jobs.cancel(p.id),
+    "jobs.dismiss": lambda e, p: e.context.jobs.dismiss(p.id),
+    "keyring.check": lambda e, _: e.identities.check_keyring(),
+    "keyring.use_memory": lambda e, p: e.identities.use_memory(p.use),
+    "identities.save": lambda e, p: e.identities.save(p),
+    "identities.remove": lambda e, p: e.identities.remove(p.id),
+    "identities.test": lambda e, p: e.test_identity(p),
+    "sources.add": lambda e, p: e.discovery.add(p),
+    "sources.run": lambda e, p: e.discovery.run(p.id),
+    "sources.remove": lambda e, p: e.discovery.remove(p.id),
+    "targets.add": lambda e, p: e.add_target(p),
+    "targets.remove": lambda e, p: e.remove_target(p.name),
+    "targets.probe": lambda e, p: e.probe_targets(p.name),
+    "targets.acknowledge": lambda e, p: e.targets.acknowledge(p.name),
+    "targets.set_login": lambda e, p: e.targets.set_login(p.name, p.login),
+    "sessions.login": lambda e, p: e.sessions.login(p),
+    "sessions.test": lambda e, p: e.sessions.test(p),
+    "sessions.logout": lambda e, p: e.sessions.logout(p),
+    "sessions.retry_now": lambda e, p: e.sessions.retry_now(p.id),
+    "sessions.stop_retrying": lambda e, p: e.sessions.stop_retrying(p.id),
+    "sessions.set_favourite": lambda e, p: e.sessions.set_favourite(p),
+    "sessions.rescan": lambda e, p: e.sessions.rescan(p.id),
+    "luns.read": lambda e, p: e.luns.read(p),
+    "luns.vpd": lambda e, p: e.luns.vpd(p.id),
+    "luns.to_file": lambda e, p: e.lun_jobs.to_file(p),
+    "luns.from_file": lambda e, p: e.lun_jobs.from_file(p),
+    "luns.bench": lambda e, p: e.lun_jobs.bench(p),
+    "serving.plan": lambda e, p: e.serving.plan(p),
+    "serving.create": lambda e, p: e.serving.create(p),
+    "serving.change": lambda e, p: e.serving.change(p),
+    "serving.set_enabled": lambda e, p: e.serving.set_enabled(p),
+    "serving.remove": lambda e, p: e.serving.remove(p),
+    "serving.disconnect": lambda e, p: e.serving.disconnect(p.id),
+    "serving.access": lambda e, p: e.serving.access(p),
+    "isns.start": lambda e, p: e.nameservers.start(p.address),
+    "isns.stop": lambda e, _: e.nameservers.stop(),
+    "isns.add": lambda e, p: e.nameservers.add(p.address),
+    "isns.remove": lambda e, p: e.nameservers.remove(p.id),
+    "isns.objects": lambda e, p: e.nameservers.objects(p.id),
+    "lab.start": lambda e, _: e.lab.start(),
+    "lab.stop": lambda e, _: e.lab.stop(),
+}
+"""All of `METHODS` but `subscribe` and `resync`, which concern the connection and not the engine."""
+
+
+async def answer(engine: Engine, method: str, params: Any) -> Any:
+    """The result of a method. Raises ApiProblem for everything that the libraries raise."""
+    try:
+        result = HANDLERS[method](engine, params)
+        if inspect.isawaitable(result):
+            pending: Awaitable[Any] = result
+            result = await pending
+        return result
+    except ApiProblem:
+        raise
+    except Exception as error:
+        # problem_of logs what it does not know and calls it internal; nothing is lost.
+        raise ApiProblem.from_problem(problem_of(error)) from error

@@ -1,0 +1,1 @@
+"""This machine: its network interfaces and routes."""
