@@ -122,8 +122,3 @@ def explain_status(status_class: int, status_detail: int) -> LoginExplanation:
             ("The target answered with a status that RFC 7143 does not define.", "Look at the trace."),
         )
     return LoginExplanation(f"{cause} (status {status:04x})", "target", check)
-
-
-def may_retry(status_class: int) -> bool:
-    """Class 2 should not be tried again unchanged, class 3 may be (§11.13.5)."""
-    return status_class == 3

@@ -27,13 +27,15 @@ from san_console.iscsi.pdu_target import (
     LoginResponse,
     LogoutResponse,
     NopIn,
-    ReadyToTransfer,
     Reject,
+    TargetPdu,
+    TextResponse,
+)
+from san_console.iscsi.pdu_target_scsi import (
+    ReadyToTransfer,
     ScsiDataIn,
     ScsiResponse,
-    TargetPdu,
     TaskManagementResponse,
-    TextResponse,
 )
 
 __all__ = [

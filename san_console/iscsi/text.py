@@ -121,17 +121,6 @@ def decode_number(value: str, minimum: int = 0, maximum: int = 2**64 - 1) -> int
     return number
 
 
-def decode_range(value: str, minimum: int = 0, maximum: int = 2**64 - 1) -> tuple[int, int]:
-    """A numerical-range `low~high` (§6.1). Raises MalformedValue."""
-    low_text, tilde, high_text = value.partition("~")
-    if not tilde:
-        raise MalformedValue(f"“{visible(value, 40)}” is not a range")
-    low, high = decode_number(low_text, minimum, maximum), decode_number(high_text, minimum, maximum)
-    if high < low:
-        raise MalformedValue(f"the range {low}~{high} is reversed")
-    return low, high
-
-
 def decode_boolean(value: str) -> bool:
     """Exactly "Yes" or "No" (§6.1: values are case-sensitive). Raises MalformedValue."""
     if value not in ("Yes", "No"):

@@ -4,7 +4,7 @@ import pytest
 
 from san_console.iscsi import login_status
 from san_console.iscsi.errors import LoginFailed
-from san_console.iscsi.login_status import explain_status, may_retry
+from san_console.iscsi.login_status import explain_status
 
 CODES = [
     value
@@ -30,11 +30,6 @@ def test_unknown_details_are_explained_by_their_class() -> None:
     assert "at present" in explain_status(3, 0x77).cause
     assert "another address" in explain_status(1, 0x77).cause
     assert "does not define" in explain_status(9, 9).cause
-
-
-def test_what_may_be_tried_again() -> None:
-    assert may_retry(3)
-    assert not may_retry(2)
 
 
 def test_error_carries_the_explanation() -> None:

@@ -124,14 +124,6 @@ def test_number_has_a_range() -> None:
             text.decode_number(value, 512, 600)
 
 
-def test_ranges() -> None:
-    assert text.decode_range("1~5") == (1, 5)
-    assert text.decode_range("0x5~5") == (5, 5)
-    for value in ("5~1", "5", "~", "1~", "1~2~3"):
-        with pytest.raises(MalformedValue):
-            text.decode_range(value)
-
-
 def test_booleans_are_exact() -> None:
     assert text.decode_boolean("Yes") is True
     assert text.decode_boolean("No") is False
