@@ -231,8 +231,14 @@ def _closed(portal: Portal, greeting: bytearray, how: str) -> InitiatorError:
 
 
 def _stranger(portal: Portal, greeting: bytearray) -> NotIscsi | None:
-    """Recognise a server of another protocol: no Login Response starts with another byte than 0x23."""
-    if not greeting or greeting[0] == opcodes.LOGIN_RESPONSE or greeting[0] in opcodes.OPCODE_NAMES:
+    """Recognise a server of another protocol.
+
+    A Login Response starts with 0x23. Digits, as FTP and SMTP begin with, happen to be opcodes of other PDUs;
+    but flags and lengths, which follow, are no printable text.
+    """
+    if not greeting or greeting[0] == opcodes.LOGIN_RESPONSE:
+        return None
+    if greeting[0] in opcodes.OPCODE_NAMES and not greeting[:4].decode("latin-1").isprintable():
         return None
     line = bytes(greeting[:_BANNER_BYTES]).split(b"\r\n", 1)[0].split(b"\n", 1)[0]
     return NotIscsi(

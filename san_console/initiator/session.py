@@ -130,7 +130,10 @@ class Session:
         self.attempt += 1
         try:
             logged_in = await log_in(
-                self.settings, isid=self.isid, on_redirect=self._redirected, tracer=self._trace_pdu
+                self.settings,
+                isid=self.isid,
+                on_redirect=self._redirected,
+                tracer=self._trace_pdu,
             )
         except InitiatorError as error:
             self.last_error = error
