@@ -24,8 +24,10 @@ Bytes = bytes | bytearray | memoryview
 DEFAULT_CAPACITY_BYTES = 256 * 1024
 
 _LENGTHS = struct.Struct(">I")
+_OPCODE_AND_LENGTHS = struct.Struct(">B3xI")
 _DIGEST = struct.Struct("<I")  # §13.1 maps x**31 to bit 7 of the first byte: the reflected CRC, little-endian
 assert _LENGTHS.size == _DIGEST.size == 4
+assert _OPCODE_AND_LENGTHS.size == 8
 
 _EMPTY = memoryview(b"")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length of the data segment modulo 4
@@ -117,8 +119,7 @@ class Framer:
                 self._check_early(position, available)
             return None
         unread = self._unread
-        byte0 = unread[position]
-        (lengths,) = _LENGTHS.unpack_from(unread, position + 4)
+        byte0, lengths = _OPCODE_AND_LENGTHS.unpack_from(unread, position)
         data_bytes = lengths & 0xFFFFFF
         if data_bytes > self.max_data_segment_bytes or self.expected_opcodes is not None:
             self._check_early(position, available)

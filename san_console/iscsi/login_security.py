@@ -318,6 +318,8 @@ class TargetSecurity:
         self._proved_ourselves = True
         return pairs
 
-    def _nothing_more(self, keys: Keys) -> Pairs:
-        _only(keys, frozenset(), "initiator")
-        return []
+    @staticmethod
+    def _nothing_more(keys: Keys) -> Pairs:
+        raise protocol_error(
+            f"the initiator sent {', '.join(sorted(keys))} after the authentication was over"
+        )

@@ -325,6 +325,13 @@ def test_nothing_is_proposed_twice() -> None:
         initiator.propose()
 
 
+def test_target_without_the_digest_that_we_require() -> None:
+    initiator = Negotiation("initiator", Offer(header_digest=("CRC32C",)))
+    initiator.propose()
+    with pytest.raises(RemoteProtocolError, match="HeaderDigest is required here"):
+        initiator.receive([("HeaderDigest", "None")])
+
+
 def test_required_digest_is_not_given_up() -> None:
     target = Negotiation("target", Offer(data_digest=("CRC32C",)))
     assert target.receive([("DataDigest", "None")]) == [("DataDigest", "Reject")]
