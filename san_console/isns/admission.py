@@ -235,6 +235,7 @@ def _check_ownership(
     database: Database, entity: Entity | None, objects: Sequence[tuple[Key, GroupedObject]]
 ) -> None:
     """No object is taken from another entity; a portal group has at least one end in this one."""
+    listed = {(group.kind, key) for key, group in objects}
     for key, group in objects:
         owner = database.entity_of(group.kind, key)
         if owner is not None and owner is not entity:
@@ -247,9 +248,7 @@ def _check_ownership(
             owners = [database.entity_of(kind, end) for kind, end in ends]
             if any(o is not None and o is not entity for o in owners):
                 raise _invalid("A portal group joins a node and a portal of one network entity.")
-            here = any(o is not None for o in owners) or any(
-                other.kind is kind and other_key == end for other_key, other in objects for kind, end in ends
-            )
+            here = any(o is not None for o in owners) or any(end in listed for end in ends)
             if not here:
                 raise _invalid("Neither the node nor the portal of a portal group is registered.")
 

@@ -113,6 +113,7 @@ class Database:
     def __init__(self) -> None:
         self.entities: dict[Key, Entity] = {}
         self._objects: dict[Kind, dict[Key, StoredObject]] = {kind: {} for kind in _STORED_KINDS}
+        self._by_index: dict[bytes, StoredObject] = {}
         # Indices are handed out once in the life of a server: §6.2.7 asks not to reuse them soon.
         self._next_index = 1
 
@@ -138,10 +139,9 @@ class Database:
         return self.entities.get(stored.entity) if stored else None
 
     def by_index(self, kind: Kind, index: bytes) -> StoredObject | None:
-        tag = INDEX_TAG[kind]
-        return next(
-            (stored for stored in self._objects[kind].values() if stored.attributes[tag] == index), None
-        )
+        """The object of a kind with the index that the server gave it."""
+        stored = self._by_index.get(index)
+        return stored if stored is not None and stored.kind is kind else None
 
     def add_entity(self, attributes: dict[int, bytes], owner_address: str) -> Entity:
         key = key_of(Kind.ENTITY, [attributes[Tag.ENTITY_ID]])
@@ -157,8 +157,9 @@ class Database:
 
     def _store(self, kind: Kind, key: Key, entity: Key, attributes: dict[int, bytes]) -> StoredObject:
         stored = StoredObject(kind, key, entity, dict(attributes))
-        stored.attributes[INDEX_TAG[kind]] = write_number(self._next_index)
+        index = stored.attributes[INDEX_TAG[kind]] = write_number(self._next_index)
         self._next_index += 1
+        self._by_index[index] = stored
         self._objects[kind][key] = stored
         return stored
 
@@ -189,11 +190,11 @@ class Database:
         if stored.kind is Kind.ENTITY:
             for kind in (Kind.PORTAL_GROUP, Kind.PORTAL, Kind.NODE):
                 for key in entity.members(kind):
-                    del self._objects[kind][key]
-            del self._objects[Kind.ENTITY][entity.key]
+                    self._forget(self._objects[kind][key])
+            self._forget(stored)
             del self.entities[entity.key]
             return
-        del self._objects[stored.kind][stored.key]
+        self._forget(stored)
         entity.members(stored.kind).remove(stored.key)
         if stored.kind is Kind.PORTAL_GROUP:
             return
@@ -202,6 +203,10 @@ class Database:
                 self.remove(group)
         if not entity.nodes and not entity.portals:
             self.remove(entity.stored)
+
+    def _forget(self, stored: StoredObject) -> None:
+        del self._objects[stored.kind][stored.key]
+        del self._by_index[stored.attributes[INDEX_TAG[stored.kind]]]
 
     def groups_of(self, entity: Entity) -> Iterator[StoredObject]:
         for key in entity.portal_groups:

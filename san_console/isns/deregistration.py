@@ -57,15 +57,16 @@ def deregister(
 def _dereg_keys(attributes: Sequence[Attribute]) -> list[tuple[Kind, list[Attribute]]]:
     """The objects that a DevDereg lists, each by its key or its index."""
     found: list[tuple[Kind, list[Attribute]]] = []
-    rest = list(attributes)
-    while rest:
-        kind = INDEX_TAGS.get(rest[0].tag)
-        if kind is not None:
-            values, rest = rest[:1], rest[1:]
-        else:
-            (group,) = group_objects(rest[: _key_length(rest[0])])
+    position = 0
+    while position < len(attributes):
+        kind = INDEX_TAGS.get(attributes[position].tag)
+        size = 1
+        if kind is None:
+            size = _key_length(attributes[position])
+            (group,) = group_objects(attributes[position : position + size])
             kind = group.kind
-            values, rest = rest[: len(KEY_TAGS[kind])], rest[len(KEY_TAGS[kind]) :]
+        values = list(attributes[position : position + size])
+        position += size
         if kind not in (Kind.ENTITY, Kind.NODE, Kind.PORTAL):
             raise Refused(
                 status.INVALID_DEREGISTRATION, f"A {kind.value} cannot be deregistered by DevDereg."

@@ -26,7 +26,7 @@ class Limits:
     portal_groups_per_entity: int = 4096
     objects: int = 65536
     bytes_per_entity: int = 1024 * 1024
-    answer_bytes: int = 4 * 1024 * 1024
+    answer_bytes: int = 12 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

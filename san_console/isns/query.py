@@ -30,6 +30,11 @@ _FOLDED_TAGS = frozenset(
 )
 _TLV_HEADER_BYTES = 8
 
+MAX_QUERY_ATTRIBUTES = 256
+"""Attributes of a query, which is more than one kind of object has. Each is looked at for each object of the
+database: with as many as a message can hold, one query would keep the server busy for minutes.
+"""
+
 
 class View:
     """What one asker sees of the database: everything for a control node, else what its domains and its own
@@ -98,7 +103,7 @@ class View:
         database = self._database
         if stored.kind is kind:
             return [stored]
-        if stored.kind is Kind.DOMAIN or kind is Kind.DOMAIN:
+        if stored.kind not in _STORED or kind not in _STORED:
             return []
         entity = database.entities[stored.entity]
         if kind is Kind.ENTITY:
@@ -136,6 +141,13 @@ class _Answer:
             self.attributes.append(attribute)
 
 
+def _check_size(request: RequestParts) -> None:
+    if len(request.key) + len(request.operating) > MAX_QUERY_ATTRIBUTES:
+        raise Refused(
+            status.INVALID_QUERY, f"A query of more than {MAX_QUERY_ATTRIBUTES} attributes is not answered."
+        )
+
+
 def _key_kind(key: Sequence[Attribute]) -> Kind:
     """The kind that all attributes of a message key belong to. Raises Refused (status 5, or 18)."""
     kinds = {kind_of(attribute.tag) for attribute in key}
@@ -166,6 +178,7 @@ def _matches(stored: StoredObject, wanted: Iterable[Attribute]) -> bool:
 
 def query(view: View, policy: ServerPolicy, next_index: int, request: RequestParts) -> list[Attribute]:
     """The attributes of a DevAttrQryRsp: message key, delimiter, then the objects (§5.7.5.2)."""
+    _check_size(request)
     answer = _Answer(policy.limits.answer_bytes)
     answer.add(request.key)
     answer.add([DELIMITER])
@@ -237,6 +250,7 @@ def get_next(view: View, request: RequestParts) -> list[Attribute]:
     Objects come in the order of their keys, so that one that went between two requests loses no other.
     Raises Refused with status 9 after the last one.
     """
+    _check_size(request)
     if not request.key:
         raise Refused(status.INVALID_QUERY, "DevGetNext without a message key (RFC 4171 §5.6.5.3).")
     kind = _key_kind(request.key)
@@ -249,10 +263,11 @@ def get_next(view: View, request: RequestParts) -> list[Attribute]:
     wanted = [attribute.tag for attribute in request.operating if not attribute.value]
     given = [attribute.value for attribute in request.key]
     after = tuple(key_part(tag, value) for tag, value in request.key) if all(given) else ()
+    by_key = tags == KEY_TAGS[kind]
     following = [
         (position, stored)
         for stored in view.objects(kind)
-        if (position := tuple(key_part(tag, stored.attributes[tag]) for tag in tags)) > after
+        if (position := stored.key if by_key else (stored.attributes[tags[0]].hex(),)) > after
         and _matches(stored, filters)
     ]
     if not following:

@@ -56,6 +56,8 @@ _TOO_MUCH_AT_ONCE = frozenset({status.INTERNAL_ERROR, status.BUSY})
 
 MAX_WALK = 65536
 """Objects fetched one by one; the largest database that our own server keeps."""
+WALK_TIMEOUT_S = 60.0
+"""For all of them together: each request alone may be within its time for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,18 @@ class IsnsClient:
         return result
 
     async def _walk(self, source: str, kind: Kind) -> list[AnsweredObject]:
-        """All objects of a kind, one request for each (§5.6.5.3); stops at a server that goes in circles."""
+        """All objects of a kind, one request for each (§5.6.5.3)."""
+        try:
+            async with asyncio.timeout(WALK_TIMEOUT_S):
+                return await self._fetch_each(source, kind)
+        except TimeoutError:
+            raise IsnsFailure(
+                f"The iSNS server {self.portal} did not list its {kind.value}s within {WALK_TIMEOUT_S:g} s.",
+                SIDE_SERVER,
+                "Check the load of the server and the size of its database.",
+            ) from None
+
+    async def _fetch_each(self, source: str, kind: Kind) -> list[AnsweredObject]:
         found: list[AnsweredObject] = []
         seen: set[tuple[Attribute, ...]] = set()
         key: tuple[Attribute, ...] = ()

@@ -608,8 +608,17 @@ def test_queries_that_are_refused(filled: Site, attributes: list[Attribute], cod
     assert filled.ask(functions.DEV_ATTR_QRY, name(I1), DELIMITER, number(1700, 1)) == 18
 
 
+def test_query_of_thousands_of_attributes_is_not_begun(filled: Site) -> None:
+    many = [name(I1), *([number(51, 1)] * 1000)]
+    for function in (functions.DEV_ATTR_QRY, functions.DEV_GET_NEXT):
+        assert filled.ask(function, *many, DELIMITER) == status.INVALID_QUERY
+        assert filled.ask(function, name(I1), Attribute(32, b""), DELIMITER, *many) == status.INVALID_QUERY
+
+
 def test_kinds_that_are_not_kept_have_no_objects(filled: Site) -> None:
-    asked = [Attribute(96, b"")]
+    asked = [Attribute(96, b""), Attribute(64, b"")]
+    assert filled.ask(functions.DEV_ATTR_QRY, name(I1), name(T1), DELIMITER, *asked) == 0
+    assert filled.operating == []
     assert filled.ask(functions.DEV_ATTR_QRY, name(I1), Attribute(64, b""), DELIMITER, *asked) == 0
     assert filled.operating == []
 

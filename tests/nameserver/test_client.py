@@ -321,6 +321,25 @@ async def test_objects_are_fetched_one_by_one_where_the_answer_would_be_too_larg
     assert kinds == ["entity", "node", "node", "portal", "portal", *["portal group"] * 4, "discovery domain"]
 
 
+async def test_fetching_one_by_one_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("san_console.nameserver.client.WALK_TIMEOUT_S", 0.1)
+    number = 0
+
+    async def endless(stream: MessageStream, message: Message) -> None:
+        nonlocal number
+        if message.function == functions.DEV_ATTR_QRY:
+            await stream.send(answer(message, code=11))
+            return
+        number += 1
+        name = Attribute(32, write_text(f"iqn.2026-11.test:{number}"))
+        await stream.send(answer(message, name, Attribute(0, b""), name))
+
+    async with fake_server(endless) as client:
+        with pytest.raises(IsnsFailure, match=r"did not list its nodes within 0\.1 s"):
+            await client.query_targets()
+        assert number > 1
+
+
 async def test_server_that_goes_in_circles_or_fails_on_the_way() -> None:
     code = 0
 
