@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from san_console.cli.chap_arguments import add_chap_arguments
 
 if TYPE_CHECKING:
+    from san_console.api.engine_objects import Job
     from san_console.api.initiator_objects import Source, Target
     from san_console.api.methods import ChapSecrets
     from san_console.cli.engine_link import EngineView
@@ -75,6 +76,7 @@ async def _ask(view: "EngineView", kind: str, address: str, args: argparse.Names
     identity_id, mutual_id = chosen.identity_id, chosen.mutual_identity_id
     if chap is None and not identity_id and known is not None:
         identity_id, mutual_id = known.identity_id, known.mutual_identity_id
+    ended = ended_discoveries(view)
     source: Source = await view.call(
         "sources.add",
         AddSource(
@@ -87,20 +89,37 @@ async def _ask(view: "EngineView", kind: str, address: str, args: argparse.Names
         ),
     )
 
-    def discovery(replica: Any) -> Any:
-        jobs = [
-            job for job in replica.values("jobs") if job.object_id == source.id and job.kind == "discovery"
-        ]
-        return jobs[-1] if jobs else None
-
-    await view.until(discovery, DISCOVERY_TIMEOUT_S)
-    job = discovery(view.replica)
-    if job is not None:
-        await view.finished(job, DISCOVERY_TIMEOUT_S)
+    await view.finished(await _job_of(view, source.id, ended), DISCOVERY_TIMEOUT_S)
     asked: Source = view.replica.get("sources", source.id) or source
     if asked.problem is not None:
         raise ApiProblem.from_problem(asked.problem)
     return asked
+
+
+def ended_discoveries(view: "EngineView") -> set[str]:
+    """The ids of discoveries that have ended, so that a new one can be told from them."""
+    return {
+        job.id for job in view.replica.values("jobs") if job.kind == "discovery" and job.state != "running"
+    }
+
+
+async def _job_of(view: "EngineView", source_id: str, ended: set[str]) -> "Job":
+    from san_console.api.problems import ApiProblem
+
+    def running(replica: Any) -> Any:
+        return next(
+            (
+                job
+                for job in replica.values("jobs")
+                if job.kind == "discovery" and job.object_id == source_id and job.id not in ended
+            ),
+            None,
+        )
+
+    if not await view.until(running, DISCOVERY_TIMEOUT_S):
+        raise ApiProblem("timeout", "The discovery did not begin.", side="engine", check="its log")
+    job: Job = running(view.replica)
+    return job
 
 
 def _show(source: "Source", targets: "list[Target]", *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from san_console.api.methods import (
     Logout,
     LunToFile,
     QueryEvents,
+    RunSource,
 )
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalTarget
@@ -93,17 +94,12 @@ class Walk:
         return f"{len(targets)} targets with {luns} LUNs at {', '.join(self.portals())}"
 
     async def discover(self, kind: str, address: str) -> str:
-        source: Source = await self.view.call("sources.add", AddSource(kind=kind, address=address))  # type: ignore[arg-type]  # one of its two words
-
-        def asked(replica: Any) -> bool:
-            current = replica.get("sources", source.id)
-            return (
-                current is not None
-                and current.state in ("ok", "failed")
-                and not _running(replica, "discovery")
-            )
-
-        await self.view.until(asked, STEP_TIMEOUT_S)
+        # Added without being asked, then asked: that answers with the very job to wait for.
+        source: Source = await self.view.call(
+            "sources.add",
+            AddSource(kind=kind, address=address, run=False),  # type: ignore[arg-type]  # one of its two words
+        )
+        await self.finished(await self.view.call("sources.run", RunSource(id=source.id)))
         current: Source = self.view.replica.get("sources", source.id)
         if current.problem is not None:
             raise ApiProblem.from_problem(current.problem)
@@ -131,7 +127,7 @@ class Walk:
         except ApiProblem as problem:
             direction = problem.problem.details.get("direction", "")
             if problem.code == "authentication" and direction == "initiator":
-                return f"refused by the {problem.problem.side}: {problem.message}"
+                return problem.message
             raise
         raise WalkFailed("the target let a wrong secret in")
 
@@ -149,7 +145,8 @@ class Walk:
             raise WalkFailed(f"the target did not prove itself: {session.auth}")
         connection = session.connections[0]
         digests = f"digests {connection.header_digest}/{connection.data_digest}"
-        return f"{session.auth}, {digests}, {len(session.keys)} keys, {took_ms:.0f} ms"
+        auth = "no CHAP" if session.auth == "None" else session.auth
+        return f"{auth}, {digests}, {len(session.keys)} keys, {took_ms:.0f} ms"
 
     async def see_luns(self) -> str:
         expected = sum(len(target.luns) for target in self.lab_targets())
@@ -273,10 +270,6 @@ class Walk:
         return await self.view.finished(job, STEP_TIMEOUT_S)
 
 
-def _running(replica: Any, kind: str) -> bool:
-    return any(job.kind == kind and job.state == "running" for job in replica.values("jobs"))
-
-
 async def walk(folder: Path, pictures: Path | None, *, as_json: bool, schema: str) -> int:
     """Walk through the main job on the engine of this process's folders; the exit code.
 
@@ -322,7 +315,7 @@ async def _main_job(course: Walk) -> None:
     await course.step("See whether the portals answer", course.portals_answer)
     await course.step("Be refused with a wrong secret", course.refuse_wrong_secret)
     for target in sorted(course.lab_targets(), key=lambda one: not one.mutual_identity_id):
-        how = "CHAP in both directions" if target.mutual_identity_id else "no CHAP"
+        how = "CHAP in both directions" if target.mutual_identity_id else "open to anyone"
         await course.step(f"Log in, {how}", lambda target=target: course.log_in(target))  # type: ignore[misc]  # a bound loop variable
     await course.step("See the LUNs", course.see_luns)
     await course.step("Write to a LUN", course.write)

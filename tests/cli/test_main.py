@@ -113,7 +113,11 @@ def test_without_a_command_the_window_opens(monkeypatch: pytest.MonkeyPatch) -> 
 
     class Parser:
         def parse_args(self, words: list[str]) -> object:
-            parsed.handler = lambda args: opened.append(words) or 0
+            def handler(args: object) -> int:
+                opened.append(words)
+                return 0
+
+            parsed.handler = handler
             return parsed
 
     monkeypatch.setattr(main_module, "build_parser", Parser)

@@ -1,0 +1,88 @@
+"""`san-console lab --headless`: every step holds, and nothing of the lab is left, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.peers import Process, wait_for
+
+pytestmark = pytest.mark.e2e
+
+STEPS = (
+    "Start an engine of its own",
+    "Start the lab",
+    "Discover through iSNS",
+    "Discover by SendTargets",
+    "See whether the portals answer",
+    "Be refused with a wrong secret",
+    "Log in, CHAP in both directions",
+    "Log in, open to anyone",
+    "See the LUNs",
+    "Write to a LUN",
+    "Read it back",
+    "Compare",
+    "Watch live figures",
+    "See both ends of the sessions",
+    "Look at the time line",
+    "Log out",
+)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The lab's temporary folders lie below `folder`, where the test sees them come and go."""
+    return {**os.environ, "TMPDIR": str(folder), "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
+
+
+def engines_below(folder: Path) -> list[str]:
+    """Processes whose state lies below `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"SAN_CONSOLE_DATA_DIR={folder}".encode() in variables:
+            found.append(process.name)
+    return found
+
+
+def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "san_console", "lab", "--headless", "--json"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    document = json.loads(ended.stdout)
+    assert document["schema"] == "san-console/lab/1"
+    assert document["ok"] is True
+    assert tuple(step["what"] for step in document["steps"]) == STEPS
+    assert all(step["ok"] and step["figure"] for step in document["steps"])
+    figures = {step["what"]: step["figure"] for step in document["steps"]}
+    assert "mutual" in figures["Log in, CHAP in both directions"]
+    assert "identical" in figures["Compare"]
+    assert "IOPS" in figures["Watch live figures"]
+    assert list(tmp_path.iterdir()) == []
+    assert engines_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "san_console", "lab", "--headless"]
+    with Process(command, env=environment(tmp_path)) as lab:
+        lab.wait_until(lambda: "Write to a LUN" in lab.output, 60)
+        lab.signal(number)
+        assert lab.wait(30) == 130
+        assert "Traceback" not in lab.output
+    assert list(tmp_path.iterdir()) == []
+    wait_for(lambda: not engines_below(tmp_path), 10)
