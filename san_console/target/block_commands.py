@@ -39,9 +39,9 @@ from san_console.target.check_condition import CheckCondition
 from san_console.target.logical_unit import Result, UnitNexus
 
 MAX_TRANSFER_BYTES = 16 << 20  # told in VPD page B0; bounds the buffer of one command
-MAX_WRITE_SAME_BYTES = 1 << 30  # told in VPD page B0; bounds the time of one command
+MAX_WRITE_SAME_BYTES = 16 << 20  # told in VPD page B0; bounds the time of one command
 MAX_UNMAP_DESCRIPTORS = 64
-MAX_UNMAP_BYTES = 1 << 40
+MAX_UNMAP_BYTES = 512 << 20
 WRITE_SAME_CHUNK_BYTES = 1 << 20
 MAX_LBA_STATUS_DESCRIPTORS = 64
 LBA_STATUS_HEADER_BYTES = 8

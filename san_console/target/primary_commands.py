@@ -44,9 +44,9 @@ from san_console.target.block_commands import (
 from san_console.target.check_condition import CheckCondition
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 
-PHYSICAL_BLOCK_BYTES = (
-    4096  # the page cache and today's media; smaller logical blocks say so in READ CAPACITY(16)
-)
+# Pages of the page cache, and blocks of today's media. A hint for alignment (VPD page B0); READ
+# CAPACITY(16) claims no larger physical block, since each logical block is taken and given back by itself.
+GRANULARITY_BYTES = 4096
 OPTIMAL_TRANSFER_BYTES = 1 << 20
 RELATIVE_TARGET_PORT = 1  # a target has one portal group here, hence one port
 DISK_PAGES = (
@@ -121,14 +121,14 @@ def _identification(unit: LogicalUnit) -> bytes:
 
 def _block_limits(unit: LogicalUnit) -> bytes:
     thin = unit.backstore.thin
-    physical_blocks = PHYSICAL_BLOCK_BYTES // unit.block_bytes
+    granularity_blocks = GRANULARITY_BYTES // unit.block_bytes
     return vpd.BlockLimits(
-        optimal_transfer_granularity_blocks=physical_blocks,
+        optimal_transfer_granularity_blocks=granularity_blocks,
         maximum_transfer_blocks=MAX_TRANSFER_BYTES // unit.block_bytes,
         optimal_transfer_blocks=OPTIMAL_TRANSFER_BYTES // unit.block_bytes,
         maximum_unmap_blocks=min(MAX_UNMAP_BYTES // unit.block_bytes, 0xFFFFFFFF) if thin else 0,
         maximum_unmap_descriptors=MAX_UNMAP_DESCRIPTORS if thin else 0,
-        optimal_unmap_granularity_blocks=physical_blocks if thin else 0,
+        optimal_unmap_granularity_blocks=granularity_blocks if thin else 0,
         maximum_write_same_blocks=MAX_WRITE_SAME_BYTES // unit.block_bytes,
         write_same_non_zero=True,
     ).build()
@@ -215,7 +215,6 @@ def _capacity(unit: LogicalUnit) -> capacity.Capacity:
     return capacity.Capacity(
         blocks=unit.blocks,
         block_bytes=unit.block_bytes,
-        physical_exponent=(PHYSICAL_BLOCK_BYTES // unit.block_bytes).bit_length() - 1,
         lbpme=unit.backstore.thin,
         lbprz=unit.backstore.thin,
     )
