@@ -123,7 +123,7 @@ async def _job_of(view: "EngineView", source_id: str, ended: set[str]) -> "Job":
 
 
 def _show(source: "Source", targets: "list[Target]", *, as_json: bool) -> None:
-    from san_console.cli.output import plain_data, print_json, print_table, say
+    from san_console.cli.output import counted, plain_data, print_json, print_table, say
 
     if as_json:
         data = [
@@ -151,7 +151,7 @@ def _show(source: "Source", targets: "list[Target]", *, as_json: bool) -> None:
             rows.append((name, portal.tpgt, portal.address, answers, chap, target.alias))
             name = ""  # once for each target
     print_table(["target", "group", "portal", "answers", "login", "alias"], rows)
-    notes = [f"{len(targets)} targets from {source.address} in {source.took_s * 1000:.0f} ms."]
+    notes = [f"{counted(len(targets), 'target')} from {source.address} in {source.took_s * 1000:.0f} ms."]
     if source.skipped:
         notes.append(f"{source.skipped} records were no valid targets.")
     if source.truncated:

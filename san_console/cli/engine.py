@@ -66,6 +66,7 @@ def status(args: argparse.Namespace) -> int:
             ("initiator name", info.initiator_name),
             ("data folder", info.data_dir),
             ("keyring", keyring),
+            *([("", info.keyring.fix)] if info.keyring.fix else []),
             ("sessions", f"{counts['sessions']}, {counts['sessions_up']} up"),
             ("LUNs", counts["luns"]),
             ("targets served", f"{counts['local_targets']} to {counts['initiators']} initiators of others"),

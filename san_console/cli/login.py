@@ -87,7 +87,7 @@ def _settings(target: "Target | None", chosen: "ChosenSecrets", args: argparse.N
 
 
 def _print(view: "EngineView", session: "Session") -> None:
-    from san_console.cli.output import size_text
+    from san_console.cli.output import counted, size_text
     from san_console.names.display import visible
 
     luns = [lun for lun in view.replica.values("luns") if lun.session_id == session.id]
@@ -97,4 +97,5 @@ def _print(view: "EngineView", session: "Session") -> None:
         f", digests {connection.header_digest}/{connection.data_digest}" if connection is not None else ""
     )
     print(f"Logged in to {visible(session.target)} at {visible(session.portal)}.")
-    print(f"login {visible(session.auth)}{visible(digests)}; {len(luns)} LUNs, {size}")
+    auth = "no CHAP" if session.auth == "None" else session.auth
+    print(f"{visible(auth)}{visible(digests)}; {counted(len(luns), 'LUN')}, {size}")

@@ -23,10 +23,15 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class Column(NamedTuple):
-    """A column of a table. Numbers stand at the right."""
+    """A column of a table. Numbers stand at the right.
+
+    `spare`: where the table is too wide for the terminal, columns are left out, the highest number first,
+    before cells are folded; 0 is never left out. A pipe gets all columns.
+    """
 
     title: str
     right: bool = False
+    spare: int = 0
 
 
 def print_table(columns: Sequence[str | Column], rows: Sequence[Sequence[object]]) -> None:
@@ -39,7 +44,11 @@ def print_table(columns: Sequence[str | Column], rows: Sequence[Sequence[object]
     ]
     tty = sys.stdout.isatty()
     if tty:
-        widths = fitted(widths, shutil.get_terminal_size().columns)
+        available = shutil.get_terminal_size().columns
+        kept = kept_columns([head.spare for head in heads], widths, available)
+        heads = [heads[at] for at in kept]
+        cells = [[row[at] for at in kept] for row in cells]
+        widths = fitted([widths[at] for at in kept], available)
     bold, plain = ("\x1b[1m", "\x1b[0m") if tty and "NO_COLOR" not in os.environ else ("", "")
     for number, row in enumerate([[head.title for head in heads], *cells]):
         folded = [fold(text, width) if tty else [text] for text, width in zip(row, widths, strict=True)]
@@ -75,6 +84,11 @@ def plain_data(value: Any) -> Any:
     import msgspec
 
     return msgspec.to_builtins(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 LUN`, `2 LUNs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def size_text(size_bytes: float) -> str:
@@ -119,6 +133,17 @@ def display_width(text: str) -> int:
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text
     )
+
+
+def kept_columns(spare: Sequence[int], widths: Sequence[int], available: int) -> list[int]:
+    """Which columns stay so that all fit into `available` places, or at least those that never go."""
+    kept = list(range(len(widths)))
+    while sum(widths[at] for at in kept) + len(GAP) * (len(kept) - 1) > available:
+        worst = max(kept, key=lambda at: spare[at])
+        if spare[worst] == 0:
+            break
+        kept.remove(worst)
+    return kept
 
 
 def fitted(widths: Sequence[int], available: int) -> list[int]:

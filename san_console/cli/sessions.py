@@ -89,11 +89,11 @@ def _print_sessions(rows: "list[Session]", newest: "dict[str, Sample]") -> None:
         "target",
         "portal",
         "login",
-        Column("LUNs", right=True),
-        Column("read", right=True),
-        Column("write", right=True),
-        Column("IOPS", right=True),
-        Column("p99", right=True),
+        Column("LUNs", right=True, spare=1),
+        Column("read", right=True, spare=3),
+        Column("write", right=True, spare=4),
+        Column("IOPS", right=True, spare=2),
+        Column("p99", right=True, spare=5),
         Column("up for", right=True),
     ]
     lines: list[list[object]] = []
@@ -113,7 +113,7 @@ def _print_sessions(rows: "list[Session]", newest: "dict[str, Sample]") -> None:
                 state,
                 session.target,
                 session.portal,
-                session.auth,
+                "no CHAP" if session.auth == "None" else session.auth,
                 session.lun_count,
                 *figures,
                 _since(session),
@@ -162,16 +162,13 @@ async def luns_settled(view: "EngineView", session_id: str = "") -> None:
     """Wait until the LUNs (of one session, or of all) have been read, or have had their time."""
     from san_console.api.methods import ById
 
-    sessions = [
-        session
-        for session in view.replica.values("sessions")
-        if session.state == "logged_in" and session_id in ("", session.id)
-    ]
+    # A session that was logged in a moment ago has no LUNs yet, which looks like a target without any; and
+    # one that is named may not even have come through the subscription.
+    up = [session.id for session in view.replica.values("sessions") if session.state == "logged_in"]
     read = {lun.session_id for lun in view.replica.values("luns")}
-    for session in sessions:
-        # A session that was logged in a moment ago has none yet, which looks like a target without LUNs.
-        if session.id not in read:
-            await view.finished(await view.call("sessions.rescan", ById(id=session.id)), LUNS_SETTLE_S)
+    for known in [session_id] if session_id else up:
+        if known not in read:
+            await view.finished(await view.call("sessions.rescan", ById(id=known)), LUNS_SETTLE_S)
 
     def settled(replica: Any) -> bool:
         return all(
@@ -189,11 +186,11 @@ def _print_luns(rows: "list[Lun]") -> None:
         "target",
         Column("LUN", right=True),
         Column("size", right=True),
-        Column("block", right=True),
-        "access",
-        "vendor",
-        "product",
-        "content",
+        Column("block", right=True, spare=2),
+        Column("access", spare=1),
+        Column("vendor", spare=3),
+        Column("product", spare=4),
+        Column("content", spare=5),
     ]
     lines = []
     for lun in rows:

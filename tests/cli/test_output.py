@@ -57,6 +57,18 @@ def test_a_terminal_gets_a_table_that_fits_and_loses_nothing(monkeypatch: pytest
     assert lines[1][start : start + width].strip() + lines[2][start : start + width].strip() == name
 
 
+def test_spare_columns_go_before_cells_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns: list[str | Column] = [
+        "state",
+        Column("target", spare=0),
+        Column("vendor", spare=1),
+        Column("product", spare=2),
+    ]
+    lines = on_terminal(monkeypatch, columns, [["logged in", "t" * 35, "vendor", "product"]])
+    assert lines[0].split() == ["state", "target", "vendor"]
+    assert lines[1].split() == ["logged", "in", "t" * 35, "vendor"]
+
+
 def test_wide_characters_keep_columns_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = on_terminal(monkeypatch, ["a", "b"], [["日本", "x"], ["abcd", "y"], ["e\u0301", "z"]])
     assert lines[1] == "日本  x"
@@ -100,6 +112,10 @@ def test_columns_are_cut_only_as_much_as_needed(widths: list[int], available: in
     )
     if cut != widths:
         assert total >= min(available, sum(min(old, 12) for old in widths))
+
+
+def test_one_is_no_plural() -> None:
+    assert [output.counted(number, "LUN") for number in (0, 1, 2)] == ["0 LUNs", "1 LUN", "2 LUNs"]
 
 
 @pytest.mark.parametrize(
