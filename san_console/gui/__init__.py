@@ -1,0 +1,1 @@
+"""The console window: Qt and nothing else. It asks the engine for everything and waits for nothing."""

@@ -1,0 +1,1 @@
+"""From the engine's messages to Qt's signals."""

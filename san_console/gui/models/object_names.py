@@ -1,0 +1,68 @@
+"""What objects are called in a sentence, and on which page they are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from san_console.gui import words
+from san_console.gui.bridge.host import QtHost
+
+PAGE_OF_KIND: Final[dict[str, str]] = {
+    "source": "discover",
+    "target": "targets",
+    "session": "sessions",
+    "lun": "luns",
+    "local_target": "serve",
+    "target_session": "serve",
+    "isns": "isns",
+    "identity": "secrets",
+}
+"""`Event.object_kind` to the key of a page; the other kinds have no page of their own."""
+
+KIND_WORDS: Final[dict[str, str]] = {
+    "engine": "engine",
+    "source": "source",
+    "target": "target",
+    "session": "session",
+    "lun": "LUN",
+    "local_target": "served target",
+    "target_session": "initiator",
+    "isns": "iSNS server",
+    "identity": "identity",
+    "job": "task",
+}
+
+_COLLECTIONS: Final[dict[str, str]] = {
+    "session": "sessions",
+    "lun": "luns",
+    "target_session": "target_sessions",
+    "identity": "identities",
+    "job": "jobs",
+}
+
+
+def object_name(host: QtHost, kind: str, identifier: str) -> str:
+    """The short name of an object, also of one that is gone: then its id."""
+    if kind == "engine":
+        return "engine"
+    item = host.get(_COLLECTIONS[kind], identifier) if kind in _COLLECTIONS else None
+    if kind == "session" and item is not None:
+        return words.short_name(item.target)
+    if kind == "lun" and item is not None:
+        return lun_name(item.target, item.lun)
+    if kind == "target_session" and item is not None:
+        return words.short_name(item.initiator)
+    if kind == "identity" and item is not None:
+        user: str = item.user
+        return user
+    if kind == "job" and item is not None:
+        title: str = item.title
+        return title
+    if kind == "isns" and identifier == "embedded":
+        return "embedded server"
+    return words.short_name(identifier)
+
+
+def lun_name(target: str, lun: int) -> str:
+    """`prod-db · 0`."""
+    return f"{words.short_name(target)} · {lun}"

@@ -1,0 +1,1 @@
+"""Colours, type and the one style sheet of the window."""
