@@ -107,13 +107,16 @@ def _from_file(file: str, what: str) -> Secret:
 
 
 def _from_keyring_or_terminal(user: str, what: str) -> Secret:
+    from san_console.cli.keyring_entries import entries_of
     from san_console.console.secrets import SecretsUnavailable, open_store
 
     refusal: SecretsUnavailable | None = None
     try:
-        found = open_store().get(user)
-        if found is not None:
-            return found
+        store = open_store()
+        for entry in entries_of(user):
+            found = store.get(entry)
+            if found is not None:
+                return found
     except SecretsUnavailable as error:
         refusal = error
     if sys.stdin.isatty():

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from san_console.api.initiator_objects import Source, Target
     from san_console.api.methods import ChapSecrets
     from san_console.cli.engine_link import EngineView
+    from san_console.cli.login_secrets import ChosenSecrets
 
 _SCHEMA = "san-console/discover/1"
 
@@ -32,6 +33,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def discover(args: argparse.Namespace) -> int:
     """Ask, wait, and list what was found; the exit code."""
     from san_console.cli.engine_link import EngineView, run_with_engine
+    from san_console.cli.login_secrets import secrets_or_code
     from san_console.cli.output import print_failure
     from san_console.names.errors import NamesError
     from san_console.names.portal import ISCSI_PORT, ISNS_PORT, Portal
@@ -45,10 +47,12 @@ def discover(args: argparse.Namespace) -> int:
         print_failure("iSNS knows no CHAP.", "this command", "Leave the CHAP options out.")
         return 2
 
+    chosen = secrets_or_code(args)
+    if isinstance(chosen, int):
+        return chosen
+
     async def ask(view: EngineView) -> int:
-        source = await _ask(view, "isns" if args.isns else "sendtargets", address, args)
-        if source is None:
-            return 1
+        source = await _ask(view, "isns" if args.isns else "sendtargets", address, chosen)
         targets = [one for one in view.replica.values("targets") if source.id in one.found_by]
         _show(source, targets, as_json=args.json)
         return 0
@@ -56,22 +60,15 @@ def discover(args: argparse.Namespace) -> int:
     return run_with_engine(ask)
 
 
-async def _ask(view: "EngineView", kind: str, address: str, args: argparse.Namespace) -> "Source | None":
-    """The source when it has been asked well. Raises ApiProblem; None after an error about the secrets."""
+async def _ask(view: "EngineView", kind: str, address: str, chosen: "ChosenSecrets") -> "Source":
+    """The source when it has been asked well. Raises ApiProblem."""
     from san_console.api.methods import AddSource
     from san_console.api.problems import ApiProblem
-    from san_console.cli.login_secrets import NoSecretGiven, choose_secrets
-    from san_console.cli.output import print_failure
 
     known: Source | None = next(
         (one for one in view.replica.values("sources") if one.kind == kind and one.address == address),
         None,
     )
-    try:
-        chosen = choose_secrets(view.replica.values("identities"), args)
-    except NoSecretGiven as error:
-        print_failure(error.cause, error.side, error.check)
-        return None
     chap: ChapSecrets | None = chosen.chap
     identity_id, mutual_id = chosen.identity_id, chosen.mutual_identity_id
     if chap is None and not identity_id and known is not None:

@@ -31,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def login(args: argparse.Namespace) -> int:
     """Log in and say what came of it; the exit code."""
     from san_console.cli.engine_link import EngineView, run_with_engine
-    from san_console.cli.login_secrets import NoSecretGiven, choose_secrets
+    from san_console.cli.login_secrets import secrets_or_code
     from san_console.cli.output import plain_data, print_failure, print_json, say
     from san_console.names.errors import NamesError
     from san_console.names.iscsi_name import normalise
@@ -43,15 +43,14 @@ def login(args: argparse.Namespace) -> int:
         print_failure(str(error), "this command", "Copy the name and the portal from: san-console discover")
         return 2
 
+    chosen = secrets_or_code(args)
+    if isinstance(chosen, int):
+        return chosen
+
     async def work(view: EngineView) -> int:
         from san_console.api.methods import Login
         from san_console.cli.sessions import luns_settled
 
-        try:
-            chosen = choose_secrets(view.replica.values("identities"), args)
-        except NoSecretGiven as error:
-            print_failure(error.cause, error.side, error.check)
-            return 1
         settings = _settings(view.replica.get("targets", name), chosen, args)
         session: Session = await view.call(
             "sessions.login", Login(target=name, portal=portal, login=settings, chap=chosen.chap)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from san_console.api.engine_objects import Identity
 from san_console.api.methods import ChapSecrets
+from san_console.api.problems import ApiProblem
 from san_console.cli.chap_arguments import NoSecret, read_chap
+from san_console.cli.engine_link import engine_view
+from san_console.cli.output import print_failure
 from san_console.names.display import visible
 from san_console.names.errors import InvalidSecret
 
@@ -28,6 +32,27 @@ class ChosenSecrets:
     chap: ChapSecrets | None = None
     identity_id: str = ""
     mutual_identity_id: str = ""
+
+
+def secrets_or_code(args: argparse.Namespace) -> ChosenSecrets | int:
+    """The secrets for the log-in, or the exit code after the failure was printed.
+
+    Not for a running event loop: the person at the terminal may be asked.
+    """
+    if not (args.chap_user or args.chap_secret_file or args.mutual_chap_user or args.mutual_chap_secret_file):
+        return ChosenSecrets()
+
+    async def identities() -> list[Identity]:
+        async with engine_view() as view:
+            return view.replica.values("identities")
+
+    try:
+        return choose_secrets(asyncio.run(identities()), args)
+    except NoSecretGiven as error:
+        print_failure(error.cause, error.side, error.check)
+    except ApiProblem as problem:
+        print_failure(problem.message, problem.problem.side, problem.problem.check)
+    return 1
 
 
 def choose_secrets(identities: Sequence[Identity], args: argparse.Namespace) -> ChosenSecrets:
