@@ -1,41 +1,30 @@
-"""iSNS: the embedded server, others to look into, and the registrations of our targets with them."""
+"""iSNS servers: the embedded one, and others to look into."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from san_console.api.problems import ApiProblem
-from san_console.api.serving_objects import IsnsObject, IsnsRegistration, IsnsServer, LocalTarget
+from san_console.api.serving_objects import IsnsObject, IsnsServer
 from san_console.engine.context import EngineContext
 from san_console.engine.problems import problem_of
-from san_console.host.network import interfaces
 from san_console.isns.name_server import ServerEvent
 from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.portal import ISNS_PORT, Portal
 from san_console.nameserver.client import (
-    EntityEntry,
     IsnsClient,
-    NodeEntry,
-    PortalEntry,
-    PortalGroupEntry,
 )
 from san_console.nameserver.errors import IsnsFailure
 from san_console.nameserver.objects import IsnsObject as FoundObject
-from san_console.nameserver.registration import Registration, RegistrationEvent
 from san_console.nameserver.server import IsnsServer as EmbeddedServer
 
 EMBEDDED: Final = "embedded"
 MAX_SERVERS: Final = 64
 MAX_SHOWN_OBJECTS: Final = 20_000
 CLIENT_TIMEOUT_S: Final = 10.0
-LAST_WORDS_S: Final = 2.0
-"""For taking registrations back when the engine ends; a server that does not answer forgets them itself."""
 
 ObjectKind = Literal["entity", "node", "portal", "portal_group", "domain", "domain_set"]
 _KINDS: Final[dict[str, ObjectKind]] = {
@@ -48,21 +37,12 @@ _KINDS: Final[dict[str, ObjectKind]] = {
 }
 
 
-@dataclass(slots=True)
-class _Kept:
-    client: IsnsClient
-    registration: Registration
-
-
 class NameServers:
     """Owner of the collection `isns_servers`."""
 
-    def __init__(self, context: EngineContext, show_target: Callable[[LocalTarget], None]) -> None:
+    def __init__(self, context: EngineContext) -> None:
         self._context = context
-        self._show_target = show_target
         self._server: EmbeddedServer | None = None
-        self._kept: dict[tuple[str, str], _Kept] = {}
-        self._background: set[asyncio.Task[None]] = set()
         for server in context.state.load("isns_server", IsnsServer):
             server.state = "stopped" if server.embedded else "idle"
             context.registry.put("isns_servers", server)
@@ -149,88 +129,11 @@ class NameServers:
             found = await self._look(server)
         return [_shown(one) for one in found[:MAX_SHOWN_OBJECTS] if one.kind in _KINDS]
 
-    async def keep_registered(self, target: LocalTarget) -> None:
-        """Bring the registrations of a served target in line with what it asks for."""
-        wanted: dict[str, Portal] = {}
-        for text in target.register_with:
-            portal = self._portal(text)
-            wanted[str(portal)] = portal
-        for name, address in list(self._kept):
-            if name == target.id:
-                await self._drop(name, address)
-        target.registrations = [IsnsRegistration(server=address) for address in wanted]
-        self._show_target(target)
-        if not wanted:
-            return
-        entity = await _entity(target)
-        for shown, (address, portal) in zip(target.registrations, wanted.items(), strict=True):
-            client = IsnsClient(portal, source_name=target.id, timeout_s=CLIENT_TIMEOUT_S)
-            registration = Registration(client, entity, on_event=self._watch(target, shown))
-            self._kept[(target.id, address)] = _Kept(client, registration)
-            registration.start_later()
-
-    async def deregister(self, name: str) -> None:
-        """A target is served no longer."""
-        for kept_name, address in list(self._kept):
-            if kept_name == name:
-                await self._drop(kept_name, address)
-
     async def close(self) -> None:
-        """Take the registrations back and stop the embedded server."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
-                await asyncio.gather(*(self._drop(*key) for key in list(self._kept)))
+        """Stop the embedded server."""
         if self._server is not None:
             await self._server.close()
             self._server = None
-
-    def _watch(self, target: LocalTarget, shown: IsnsRegistration) -> Callable[[RegistrationEvent], None]:
-        def happened(event: RegistrationEvent) -> None:
-            before = shown.state
-            if event.kind == "failed":
-                assert event.failure is not None
-                shown.state = "failed"
-                shown.problem = problem_of(event.failure)
-            else:
-                shown.state = "registered" if event.kind != "lost" else "pending"
-                shown.problem = None
-            if shown.state == before:
-                return
-            self._show_target(target)
-            if shown.problem is not None:
-                self._context.events.add_problem(
-                    "isns_registration_failed",
-                    shown.problem,
-                    object_kind="local_target",
-                    object_id=target.id,
-                )
-            else:
-                self._context.events.add(
-                    f"isns_{event.kind}",
-                    f"{target.id} is {shown.state} at the iSNS server {shown.server}.",
-                    object_kind="local_target",
-                    object_id=target.id,
-                )
-
-        return happened
-
-    async def _drop(self, name: str, address: str) -> None:
-        kept = self._kept.pop((name, address))
-        try:
-            async with asyncio.timeout(LAST_WORDS_S):
-                await kept.registration.stop()
-        except (IsnsFailure, TimeoutError) as error:
-            # The server forgets the registration by itself when its period is over.
-            self._context.events.add(
-                "isns_deregistration_failed",
-                f"{name} could not be taken off the iSNS server {address}.",
-                severity="warning",
-                object_kind="local_target",
-                object_id=name,
-                cause=str(error),
-            )
-        finally:
-            await kept.client.close()
 
     async def _look(self, server: IsnsServer) -> list[FoundObject]:
         client = IsnsClient(
@@ -296,38 +199,7 @@ class NameServers:
             raise ApiProblem("bad-request", str(error), side="this side") from None
 
 
-async def _entity(target: LocalTarget) -> EntityEntry:
-    portals: list[Portal] = []
-    for text in target.portals:
-        portal = Portal.parse(text)
-        portals += await _numeric(portal)
-    return EntityEntry(
-        nodes=[NodeEntry(target.id, target=True, alias=target.alias)],
-        portals=[PortalEntry(portal) for portal in portals],
-        portal_groups=[PortalGroupEntry(target.id, portal, target.tpgt) for portal in portals],
-        entity_id=target.id,
-    )
-
-
-async def _numeric(portal: Portal) -> list[Portal]:
-    """The addresses under which a portal can be reached: iSNS keeps numbers, and "any" is none."""
-    try:
-        address = ipaddress.ip_address(portal.host)
-    except ValueError:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(portal.host, portal.port)
-        return [Portal(str(entry[4][0]), portal.port) for entry in found[:1]]
-    if not address.is_unspecified:
-        return [portal]
-    return [
-        Portal(text, portal.port)
-        for interface in await interfaces()
-        for text in interface.addresses
-        if "%" not in text and (":" in text) == (address.version == 6)
-    ]
-
-
 def _shown(found: FoundObject) -> IsnsObject:
     attributes = list(found.attributes.items())
-    entity = next((value for name, value in attributes if name.lower().startswith("entity id")), "")
+    entity = next((value for name, value in attributes if name.lower().startswith("entity identifier")), "")
     return IsnsObject(kind=_KINDS[found.kind], name=found.id, entity=entity, attributes=attributes)

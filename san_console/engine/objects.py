@@ -89,8 +89,6 @@ class ObjectRegistry:
         if not self._changes:
             return
         noted, self._changes, self._last = self._changes, [], {}
-        if not self._listeners:
-            return
         self._flushed_at = asyncio.get_running_loop().time()
         changes: Changes = []
         for collection, object_id, alive in noted:
@@ -109,12 +107,14 @@ class ObjectRegistry:
         return raw
 
     def _note(self, collection: str, object_id: str, *, alive: bool) -> None:
+        if not self._listeners:
+            return  # whoever comes later takes a snapshot first
         key = (collection, object_id)
         if self._last.get(key) is alive:
             return
         self._last[key] = alive
         self._changes.append((collection, object_id, alive))
-        if self._timer is None and self._listeners:
+        if self._timer is None:
             loop = asyncio.get_running_loop()
             delay_s = max(0.0, self._flushed_at + FLUSH_INTERVAL_S - loop.time())
             self._timer = loop.call_later(delay_s, self.flush)

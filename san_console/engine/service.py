@@ -30,6 +30,7 @@ from san_console.engine.luns import LunStore
 from san_console.engine.nameservers import NameServers
 from san_console.engine.objects import ObjectRegistry
 from san_console.engine.probing import probe_portals
+from san_console.engine.registrations import Registrations
 from san_console.engine.secret_store import EngineSecrets
 from san_console.engine.serving import Serving
 from san_console.engine.sessions import Sessions, login_with
@@ -99,7 +100,8 @@ class Engine:
         self.lun_jobs = LunJobs(self.context, self.luns)
         self.sessions = Sessions(self.context, self.targets, self.identities, self.luns)
         self.serving = Serving(self.context, self.identities, self.sessions.own_isids)
-        self.nameservers = NameServers(self.context, self.serving.show)
+        self.nameservers = NameServers(self.context)
+        self.registrations = Registrations(self.context, self.serving.show)
         self.lab = Lab(
             self.context,
             self.identities,
@@ -125,9 +127,10 @@ class Engine:
             self.identities.add_usage(usage)
         self.sampler.add_probe(self.sessions.samples)
         self.sampler.add_probe(self.serving.sessions.samples)
+        self.sampler.is_counted_elsewhere = self.serving.sessions.is_own
         self.sampler.on_samples = self._send_samples
-        self.serving.on_served = lambda target: self._spawn(self.nameservers.keep_registered(target))
-        self.serving.on_stopped = lambda name: self._spawn(self.nameservers.deregister(name))
+        self.serving.on_served = lambda target: self._spawn(self.registrations.follow(target))
+        self.serving.on_stopped = lambda name: self._spawn(self.registrations.drop(name))
         self.context.jobs.on_failed = self._job_failed
         self.context.state.on_failed = self._state_failed
 
@@ -166,6 +169,7 @@ class Engine:
         await self.context.jobs.close()
         await self.sampler.close()
         await self.sessions.close()
+        await self.registrations.close()
         await self.nameservers.close()
         await self.serving.close()
         self.context.events.add("engine_stopped", "The engine was stopped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from san_console.target.config import TargetConfig
 from san_console.target.errors import BackstoreError, TargetError
 from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
+
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -283,6 +286,11 @@ class Serving:
     def _happened(self, event: TargetEvent) -> None:
         """An event of the library."""
         details = event.details
+        if event.kind == "target_login_failed" and not details.get("initiator"):
+            # Somebody connected and said nothing that makes him an initiator: a probe, a port scan. One
+            # event each would bury the others.
+            log.info("a connection to a portal ended before a login", extra={"fields": dict(details)})
+            return
         session_id = details.get("session", "")
         name = details.get("target", "")
         self._context.events.add(

@@ -29,6 +29,8 @@ class Sampler:
         self._history: dict[str, deque[Sample]] = {}
         self._task: asyncio.Task[None] | None = None
         self.on_samples: Callable[[list[Sample]], None] | None = None
+        self.is_counted_elsewhere: Callable[[str], bool] = lambda _: False
+        """Says of a sample that the other end of the same session is sampled too."""
         self.loop_lag_ms = 0.0
         """How late the loop came round, in the last second."""
 
@@ -55,6 +57,8 @@ class Sampler:
         samples = [sample for probe in self._probes for sample in probe(now)]
         total = Sample(id="engine", at=now, loop_lag_ms=self.loop_lag_ms)
         for sample in samples:
+            if self.is_counted_elsewhere(sample.id):
+                continue
             total.read_bytes_per_s += sample.read_bytes_per_s
             total.write_bytes_per_s += sample.write_bytes_per_s
             total.read_iops += sample.read_iops

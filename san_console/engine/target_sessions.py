@@ -62,6 +62,11 @@ class TargetSessions:
             if session.session_type == "normal" and not session.own
         ]
 
+    def is_own(self, shown_id: str) -> bool:
+        """Whether this engine's own initiator is at the other end."""
+        session = self._context.registry.get("target_sessions", TargetSession, shown_id)
+        return session is not None and session.own
+
     def refresh(self) -> None:
         """Bring the collection up to date; told are only differences."""
         registry = self._context.registry
