@@ -1,0 +1,148 @@
+"""The database of an iSNS server: entities, nodes, portals, groups and domains with their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
+
+from san_console.api.serving_objects import IsnsObject
+from san_console.gui import words
+from san_console.gui.context import Context
+from san_console.gui.models.columns import Column
+from san_console.gui.models.object_model import ObjectTableModel, Predicate
+from san_console.gui.theme.tokens import GAP_PX, Tone
+from san_console.gui.views.page import FilterRow, KeptSplitter
+from san_console.gui.widgets.cards import Card, vertical
+from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.key_values import KeyValues, Pair
+from san_console.gui.widgets.labels import ElidedLabel
+from san_console.gui.widgets.table import TableView
+
+KIND_WORDS: Final[dict[str, str]] = {
+    "entity": "Entity",
+    "node": "Node",
+    "portal": "Portal",
+    "portal_group": "Portal group",
+    "domain": "Domain",
+    "domain_set": "Domain set",
+}
+_KIND_TONES: Final[dict[str, Tone]] = {"entity": "text", "node": "accent", "portal": "good"}
+_KIND_ORDER: Final = {kind: number for number, kind in enumerate(KIND_WORDS)}
+LOADING_AFTER_MS: Final = 200
+"""A shorter wait needs no word about it."""
+
+
+def _attributes(item: IsnsObject) -> str:
+    return ", ".join(f"{name} {value}" for name, value in item.attributes)
+
+
+def _is(*kinds: str) -> Predicate:
+    return lambda item: item.kind in kinds
+
+
+class ObjectBrowser(QWidget):
+    """Filter, table, attributes of the selected object."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._waiting = False
+        # An iSNS object has no id of its own: its kind, name and entity together are one.
+        self.model = ObjectTableModel(
+            _COLUMNS, key=lambda item: "\n".join((item.kind, item.name, item.entity))
+        )
+        self.filter = FilterRow(
+            self.model,
+            self.tr("Filter: kind:node name:prod"),
+            [
+                ("all", "All", None),
+                ("node", "Nodes", _is("node")),
+                ("portal", "Portals", _is("portal", "portal_group")),
+                ("entity", "Entities", _is("entity")),
+                ("domain", "Domains", _is("domain", "domain_set")),
+            ],
+        )
+        self.table = TableView(
+            self.model,
+            self.tr("Registered objects"),
+            preferences=context.preferences,
+            layout_key="isns",
+            sort_by="kind",
+        )
+        self.table.chosen.connect(self._show_details)
+        self.empty = EmptyState("network", "Nothing is registered there")
+        card = TableCard(self.table, self.empty, self.filter.clear)
+        self.details = Card(flush=True)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setAccessibleName(self.tr("Attributes"))
+        holder = QWidget()
+        holder.setObjectName("scrolled")
+        inner = vertical(holder, margin=14, gap=10)
+        self.name_label = ElidedLabel("", style="strong", mono=True)
+        self.attributes = KeyValues(columns=2)
+        inner.addWidget(self.name_label)
+        inner.addWidget(self.attributes)
+        inner.addStretch(1)
+        area.setWidget(holder)
+        self.details.body.addWidget(area)
+        column = vertical(self, gap=GAP_PX)
+        column.addWidget(self.filter)
+        column.addWidget(
+            KeptSplitter(context, "isns.objects", Qt.Orientation.Vertical, [440, 180], card, self.details),
+            1,
+        )
+
+    def show_loading(self) -> None:
+        self._waiting = True
+        QTimer.singleShot(LOADING_AFTER_MS, self, self._say_loading)
+
+    def _say_loading(self) -> None:
+        if self._waiting and not len(self.model):
+            self.empty.say("Reading what is registered…")
+
+    def show_objects(self, objects: Iterable[IsnsObject]) -> None:
+        self._waiting = False
+        self.empty.say("Nothing is registered there", "What registers with the server appears here.")
+        self.model.set_objects(objects)
+        self.filter.count()
+        self.table.select_first()
+        self._show_details()
+
+    def show_nothing(self, title: str, sentence: str) -> None:
+        self._waiting = False
+        self.empty.say(title, sentence)
+        self.model.set_objects([])
+        self.filter.count()
+        self._show_details()
+
+    def _show_details(self) -> None:
+        item: Any = self.table.current_object()
+        self.details.setVisible(item is not None)
+        if item is None:
+            return
+        self.name_label.setText(item.name)
+        pairs = [Pair("Kind", KIND_WORDS.get(item.kind, item.kind))]
+        if item.entity:
+            pairs.append(Pair("Entity", item.entity, mono=True))
+        pairs += [Pair(name, value or words.NONE) for name, value in item.attributes]
+        self.attributes.show_pairs(pairs)
+
+
+_COLUMNS: Final = [
+    Column(
+        "kind",
+        "Kind",
+        lambda item: KIND_WORDS.get(item.kind, item.kind),
+        sort=lambda item: (_KIND_ORDER.get(item.kind, 9), item.name.lower()),
+        kind="tag",
+        tone=lambda item: _KIND_TONES.get(item.kind, "muted"),
+        width=112,
+    ),
+    Column("name", "Name", lambda item: item.name, mono=True, elide_middle=True, width=300, stretch=True),
+    Column("entity", "Entity", lambda item: item.entity, muted=True, elide_middle=True, width=140),
+    Column("attributes", "Attributes", _attributes, muted=True, width=220),
+]
