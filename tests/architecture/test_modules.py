@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 700
-PROTOCOL_PACKAGES = ("names", "wire", "scsi", "iscsi", "isns")
 VAGUE_NAMES = {"utils", "util", "misc", "helpers", "common", "core", "manager"}
 
 MODULES = sorted((ROOT / "san_console").rglob("*.py"))
@@ -35,18 +34,6 @@ def test_no_module_has_a_vague_name() -> None:
     assert vague == []
 
 
-@pytest.mark.parametrize("package", PROTOCOL_PACKAGES)
-def test_each_protocol_module_has_its_test_module(package: str) -> None:
-    missing = [
-        path.name
-        for path in (ROOT / "san_console" / package).glob("*.py")
-        if path.name != "__init__.py"
-        and _has_code(path)
-        and not (ROOT / "tests" / package / f"test_{path.name.lstrip('_')}").exists()
-    ]
-    assert missing == []
-
-
 def test_nothing_tracked_names_a_package_source() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
@@ -64,8 +51,3 @@ def test_nothing_tracked_names_a_package_source() -> None:
 
 def _lines(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n")
-
-
-def _has_code(path: Path) -> bool:
-    """Whether it holds a function; a module of tables is reached through those that read them."""
-    return re.search(r"^\s*(async )?def ", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
