@@ -64,6 +64,7 @@ async def _ask(view: "EngineView", kind: str, address: str, chosen: "ChosenSecre
     """The source when it has been asked well. Raises ApiProblem."""
     from san_console.api.methods import AddSource
     from san_console.api.problems import ApiProblem
+    from san_console.cli.output import progress_line
 
     known: Source | None = next(
         (one for one in view.replica.values("sources") if one.kind == kind and one.address == address),
@@ -86,7 +87,13 @@ async def _ask(view: "EngineView", kind: str, address: str, chosen: "ChosenSecre
         ),
     )
 
-    await view.finished(await _job_of(view, source.id, ended), DISCOVERY_TIMEOUT_S)
+    with progress_line() as show:
+
+        def progress(job: "Job") -> None:
+            count = f" {job.done:.0f} of {job.total:.0f}" if job.total > 1 else ""
+            show(f"{job.title}: {job.message or 'asking'}{count}")
+
+        await view.finished(await _job_of(view, source.id, ended), DISCOVERY_TIMEOUT_S, progress)
     asked: Source = view.replica.get("sources", source.id) or source
     if asked.problem is not None:
         raise ApiProblem.from_problem(asked.problem)

@@ -3,12 +3,13 @@
 Whatever came from a peer goes through `visible` here, so that no name can steer the terminal.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from san_console.names.display import visible
@@ -77,6 +78,25 @@ def print_failure(cause: str, side: str, check: str) -> None:
 def say(text: str) -> None:
     """A note for the person at the terminal, on standard error: it is no part of the result."""
     print(visible(text, MAX_CELL_CHARACTERS), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """A line of progress on standard error, gone afterwards; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+
+    def show(text: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[K{fold(visible(text, MAX_CELL_CHARACTERS), width)[0]}")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def plain_data(value: Any) -> Any:

@@ -58,7 +58,8 @@ class SimulatedEngine:
         assert self._ready.wait(10)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with contextlib.suppress(RuntimeError):  # the simulated engine was stopped by a command
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
 

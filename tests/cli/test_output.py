@@ -114,6 +114,16 @@ def test_columns_are_cut_only_as_much_as_needed(widths: list[int], available: in
         assert total >= min(available, sum(min(old, 12) for old in widths))
 
 
+def test_progress_is_one_line_that_goes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, pipe = Terminal(), io.StringIO()
+    for stream in (screen, pipe):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with output.progress_line() as show:
+            show("half\nof it")
+    assert screen.getvalue() == "\r\x1b[Khalf\\u{a}of it\r\x1b[K"
+    assert pipe.getvalue() == ""
+
+
 def test_one_is_no_plural() -> None:
     assert [output.counted(number, "LUN") for number in (0, 1, 2)] == ["0 LUNs", "1 LUN", "2 LUNs"]
 
