@@ -63,6 +63,7 @@ class Framer:
         "_unread",
         "data_digest",
         "expected_opcodes",
+        "header_damaged",
         "header_digest",
         "max_data_segment_bytes",
     )
@@ -74,6 +75,8 @@ class Framer:
         expected_opcodes: frozenset[int] | None = None,
     ) -> None:
         self.max_data_segment_bytes = max_data_segment_bytes
+        #: A header digest was wrong: the stream ended for this reason and no other.
+        self.header_damaged = False
         self.header_digest = False
         self.data_digest = False
         self.expected_opcodes = expected_opcodes
@@ -137,6 +140,7 @@ class Framer:
                 self._need = data_start + 4 - position
                 return None
             if crc32c(unread[position:data_start]) != _DIGEST.unpack_from(unread, data_start)[0]:
+                self.header_damaged = True
                 raise RemoteProtocolError(
                     "the header digest of a PDU is wrong: it was damaged on its way, and the stream is lost"
                 )
