@@ -25,6 +25,9 @@ _MAX_BUFFERS = 1024
 #: Within a turn, output leaves after so many completions: the target works on them while we handle the rest.
 #: Sending only at the end of the turn makes both sides wait for each other, sending each alone costs more.
 _SEND_AFTER = 8
+#: Receives per turn of the event loop: what arrives while we handle the last ones costs no turn of its own,
+#: and other sessions get theirs soon.
+_RECEIVES_PER_TURN = 8
 #: How long a target may take to answer an ABORT TASK before the connection counts as broken (as open-iscsi).
 ABORT_TIMEOUT_S = 15.0
 #: How often timers are looked at: fine enough for time-outs of seconds, too coarse to cost anything.
@@ -76,6 +79,7 @@ class Connection:
         self._ping: Request | None = None
         self._aborts: dict[int, float] = {}
         self._idle: asyncio.Future[None] | None = None
+        self._logging_out = False
         self.closed = False
         self.opened_at = self._last_received = self._now = self._loop.time()
         self.local_address = _address(sock.getsockname())
@@ -83,7 +87,7 @@ class Connection:
         self._timer = self._loop.call_later(_TICK_S, self._tick)
         self._loop.add_reader(sock.fileno(), self._on_readable)
         # The last receive of the login may have brought more than the login.
-        self._loop.call_soon(self._handle_received)
+        self._loop.call_soon(self._on_leftover)
 
     # ---- commands ----
 
@@ -127,20 +131,29 @@ class Connection:
 
     # ---- receiving ----
 
+    def _on_leftover(self) -> None:
+        self._handle_received()
+        self._flush()
+
     def _on_readable(self) -> None:
         framer = self._framer
-        try:
-            received = self._sock.recv_into(framer.writable())
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lose(error)
-            return
-        if not received:
-            self._lose(None)
-            return
-        framer.wrote(received)
-        self._handle_received()
+        for _ in range(_RECEIVES_PER_TURN):
+            try:
+                received = self._sock.recv_into(framer.writable())
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._lose(error)
+                return
+            if not received:
+                self._lose(None)
+                return
+            framer.wrote(received)
+            self._handle_received()
+            if self.closed:
+                return
+        if not self._flush_scheduled:
+            self._flush()
 
     def _handle_received(self) -> None:
         if self.closed:
@@ -158,8 +171,6 @@ class Connection:
             self._in_turn = False
         if problem is not None:
             self._lose(problem)
-        elif not self._flush_scheduled:
-            self._flush()
 
     def _deliver(self) -> None:
         """Hand out what has ended. Callbacks may submit; that output leaves with this turn's write."""
@@ -295,6 +306,7 @@ class Connection:
     async def logout(self, timeout_s: float) -> Request | None:
         """Log out (RFC 7143 §11.14) and close; None when the target did not answer in time."""
         answer: Request | None = None
+        self._logging_out = True
         if not self.closed:
             try:
                 async with asyncio.timeout(timeout_s):
@@ -325,7 +337,9 @@ class Connection:
         if self.closed:
             return
         self.close()
-        self._on_closed(error)
+        # RFC 7143 §11.15: the target closes after it has answered a logout; that is no loss.
+        if not self._logging_out:
+            self._on_closed(error)
 
 
 def _resolve(task: ScsiTask) -> None:

@@ -33,6 +33,8 @@ MAX_REDIRECTS = 5
 #: Login Responses of one login. RFC 7143 §6.3 wants us to manage six exchanges; CHAP and split texts need a
 #: few more, and nobody needs this many.
 MAX_EXCHANGES = 64
+#: A PDU of the size that we offer and a good part of the next: nothing needs to be moved between receives.
+_RECEIVE_BUFFER_BYTES = 512 * 1024
 #: How much of a stranger's greeting is shown.
 _BANNER_BYTES = 64
 
@@ -157,7 +159,7 @@ async def _exchange(
     timeout_s: float,
     tracer: Tracer | None,
 ) -> Framer:
-    framer = Framer(expected_opcodes=_LOGIN_ONLY)
+    framer = Framer(capacity_bytes=_RECEIVE_BUFFER_BYTES, expected_opcodes=_LOGIN_ONLY)
     greeting = bytearray()
     try:
         async with asyncio.timeout_at(deadline):

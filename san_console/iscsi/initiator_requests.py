@@ -29,6 +29,10 @@ from san_console.iscsi.pdu import (
 _ITT_AT = 16
 _UINT32 = struct.Struct(">I")
 
+#: What a target may say when it asked for a negotiation; every operational key fits many times.
+_MAX_TEXT_BYTES = 8192
+_MAX_TEXT_PARTS = 8
+
 OnDone = Callable[[Request], None] | None
 
 
@@ -164,7 +168,12 @@ class RequestExchange:
                 sense,
             )
         )
-        if pdu.async_event == opcodes.ASYNC_FAST_ABORT and self._fast_abort:
+        if pdu.async_event == opcodes.ASYNC_NEGOTIATION_REQUEST:
+            # §11.9.1: it has to be answered by a Text Request, which may be empty: we have nothing to change.
+            if not any(request.opcode == opcodes.TEXT_REQUEST for request in self._requests.values()):
+                self._link.count_reply()
+                self.text(b"", 0.0, max_bytes=_MAX_TEXT_BYTES, max_parts=_MAX_TEXT_PARTS)
+        elif pdu.async_event == opcodes.ASYNC_FAST_ABORT and self._fast_abort:
             for task in self._commands.tasks.values():
                 if task.lun == pdu.lun:
                     task.stopped = True

@@ -170,6 +170,14 @@ class InitiatorSession:
 
     def receive(self) -> None:
         """Handle all whole PDUs in the framer. RemoteProtocolError: the connection must be dropped."""
+        try:
+            self._receive()
+        except RemoteProtocolError:
+            if self._framer.header_damaged:
+                self._link.digest_errors += 1
+            raise
+
+    def _receive(self) -> None:
         next_frame = self._framer.next_frame
         handlers = self._handlers
         tracer = self._link.tracer

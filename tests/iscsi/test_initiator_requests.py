@@ -234,7 +234,7 @@ def test_a_wish_for_logout_stops_new_commands() -> None:
         peer.session.submit(ScsiTask(0, READ_CDB), 0.0)
 
 
-@pytest.mark.parametrize("number", [2, 3, 4, 5, 6, 200, 255])
+@pytest.mark.parametrize("number", [2, 3, 5, 6, 200, 255])
 def test_every_other_message_is_told_and_survived(number: int) -> None:
     peer = Peer()
     peer.send(AsyncMessage(async_event=number, parameter2=1), b"\xff\xff", numbered=True)
@@ -242,6 +242,18 @@ def test_every_other_message_is_told_and_survived(number: int) -> None:
     assert isinstance(event, AsyncReceived)
     assert event.event == number
     assert peer.sent() == []
+
+
+def test_a_wish_to_negotiate_is_answered_by_an_empty_text_request() -> None:
+    peer = Peer()
+    peer.send(AsyncMessage(async_event=4, parameter3=3), numbered=True)
+    pdu, data = last(peer)
+    assert isinstance(pdu, TextRequest)
+    assert (pdu.final, pdu.ttt, data) == (True, RESERVED_TAG, b"")
+    peer.send(AsyncMessage(async_event=4, parameter3=3), numbered=True)  # one is pending
+    assert peer.sent() == []
+    peer.send(TextResponse(itt=pdu.itt), numbered=True)
+    assert len(peer.session.take_ended_requests()) == 1
 
 
 def test_fast_abort_stops_data_of_the_unit_and_is_acknowledged() -> None:
@@ -311,6 +323,17 @@ def test_requests_end_with_the_connection() -> None:
     request = text(peer)
     peer.session.connection_lost()
     assert request.outcome == LOST
+
+
+def test_a_damaged_header_is_counted_as_a_digest_error() -> None:
+    peer = Peer(digests=True)
+    stream = bytearray(NopIn().pack() + bytes(4))
+    view = peer.framer.writable()
+    view[: len(stream)] = stream
+    peer.framer.wrote(len(stream))
+    with pytest.raises(RemoteProtocolError, match="header digest"):
+        peer.session.receive()
+    assert peer.session.digest_errors == 1
 
 
 def test_everything_is_shown_to_the_tracer() -> None:
