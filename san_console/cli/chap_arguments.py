@@ -48,7 +48,7 @@ def read_chap(
 ) -> tuple[ChapCredentials | None, ChapCredentials | None]:
     """(what we prove, what the target proves), from the options and the user in the URL.
 
-    Raises NoSecret, InvalidSecret. `target` is an iscsi:// URL, whose user counts when --chap-user is missing.
+    Raises NoSecret, InvalidSecret. `target` is an iscsi:// URL; its user counts when --chap-user is missing.
     """
     user: str | None = args.chap_user or getattr(target, "user", None)
     if args.chap_secret_file and not user:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -14,14 +15,14 @@ import msgspec
 from san_console.api.engine_objects import Job
 from san_console.api.problems import ApiProblem
 from san_console.cli.output import print_failure, say
-from san_console.console.engine_process import start_engine_process, start_log_tail
+from san_console.console.engine_process import engine_running, start_engine_process, start_log_tail
 from san_console.console.replica import Replica
 from san_console.rpc.client import EngineClient
 
 START_TIMEOUT_S: Final = 20.0
 """An engine is there in 0.3 s; a loaded machine may take some seconds."""
 
-_POLL_S: Final = 0.05
+_POLL_S: Final = 0.02
 
 
 class EngineView:
@@ -109,19 +110,23 @@ async def connect(*, start: bool = True) -> EngineClient:
         if not start or problem.code != "disconnected":
             raise
     say("Starting the engine.")
-    process = start_engine_process()
+    return await connect_to_started(start_engine_process())
+
+
+async def connect_to_started(process: subprocess.Popen[bytes]) -> EngineClient:
+    """A connection to the engine that was started as `process`. Raises ApiProblem with what it said."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         await asyncio.sleep(_POLL_S)
+        # Looked at before the attempt: an engine that ends between the two has had its last chance.
+        ended = process.poll() is not None
         try:
             return await EngineClient.connect()
         except ApiProblem as problem:
+            # Another engine may have been faster: ours ends then, and that one answers soon.
             if problem.code != "disconnected":
                 raise
-        # Another engine may have been faster: ours ends then, and that one answers soon.
-        if time.monotonic() > deadline or process.poll() not in (None, 0):
-            with contextlib.suppress(ApiProblem):
-                return await EngineClient.connect()
+        if time.monotonic() > deadline or (ended and not engine_running()):
             raise ApiProblem(
                 "disconnected",
                 f"The engine could not be started. {start_log_tail()}".strip(),

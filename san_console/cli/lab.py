@@ -50,19 +50,20 @@ def lab(args: argparse.Namespace) -> int:
             "Run san-console lab --headless, or set DISPLAY or WAYLAND_DISPLAY.",
         )
         return 1
-    with _Terminated(), _LabFolders() as folders:
+    with _Signals() as signals, _LabFolders() as folders:
         os.environ.update(folders.environment)
         engine = _start_engine()
         try:
             if args.headless:
                 from san_console.cli.lab_walk import walk
 
-                return asyncio.run(walk(folders.path, pictures, as_json=args.json, schema=_SCHEMA))
-            return _show_window()
+                return asyncio.run(walk(engine, folders.path, pictures, as_json=args.json, schema=_SCHEMA))
+            return _show_window(engine)
         except ApiProblem as problem:
             print_failure(problem.message, problem.problem.side, problem.problem.check)
             return 1
         finally:
+            signals.ignore()
             _end_engine(engine)
 
 
@@ -85,21 +86,30 @@ class _LabFolders:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-class _Terminated:
-    """SIGTERM ends the lab as Ctrl+C does, so that nothing of it is left behind."""
+class _Signals:
+    """SIGTERM ends the lab as Ctrl+C does; once it is being taken down neither leaves a half of it behind."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Signals":
         import signal
 
         def interrupt(number: int, frame: object) -> None:
             raise KeyboardInterrupt
 
-        self._before = signal.signal(signal.SIGTERM, interrupt)
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGTERM, interrupt)
+        return self
+
+    def ignore(self) -> None:
+        import signal
+
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def __exit__(self, *problem: object) -> None:
         import signal
 
-        signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def _has_display() -> bool:
@@ -142,16 +152,16 @@ def _end_engine(engine: "subprocess.Popen[bytes]") -> None:
             engine.wait()
 
 
-def _show_window() -> int:
+def _show_window(engine: "subprocess.Popen[bytes]") -> int:
     """Start the lab inside the engine and the window on it; wait for the window to be closed."""
     import asyncio
     import subprocess
 
-    from san_console.cli.engine_link import engine_view
+    from san_console.cli.engine_link import EngineView, connect_to_started
     from san_console.console.engine_process import python_command, python_environment
 
     async def begin() -> None:
-        async with engine_view() as view:
+        async with await connect_to_started(engine) as client, EngineView(client) as view:
             await view.finished(await view.call("lab.start"), timeout_s=30)
 
     asyncio.run(begin())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +26,7 @@ from san_console.api.methods import (
 )
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalTarget
-from san_console.cli.engine_link import EngineView, connect
+from san_console.cli.engine_link import EngineView, connect_to_started
 from san_console.cli.output import print_failure, print_json, rate_text, size_text
 from san_console.names.display import visible
 
@@ -270,8 +269,10 @@ class Walk:
         return await self.view.finished(job, STEP_TIMEOUT_S)
 
 
-async def walk(folder: Path, pictures: Path | None, *, as_json: bool, schema: str) -> int:
-    """Walk through the main job on the engine of this process's folders; the exit code.
+async def walk(
+    engine: subprocess.Popen[bytes], folder: Path, pictures: Path | None, *, as_json: bool, schema: str
+) -> int:
+    """Walk through the main job on the engine that was started a moment ago; the exit code.
 
     `folder` takes the files of the write and read-back, `pictures` the pictures, where they are wanted.
     """
@@ -279,7 +280,7 @@ async def walk(folder: Path, pictures: Path | None, *, as_json: bool, schema: st
     failure = ""
     steps: list[Step] = []
     saved: list[str] = []
-    async with _engine() as view:
+    async with await connect_to_started(engine) as client, EngineView(client) as view:
         course = Walk(view, folder, quiet=as_json)
         steps = course.steps
         started_ms = (time.perf_counter() - began) * 1000
@@ -324,22 +325,6 @@ async def _main_job(course: Walk) -> None:
     await course.step("Watch live figures", course.watch)
     await course.step("See both ends of the sessions", course.both_ends)
     await course.step("Look at the time line", course.time_line)
-
-
-@asynccontextmanager
-async def _engine() -> AsyncIterator[EngineView]:
-    # The engine was started a moment ago by the caller, who also ends it.
-    deadline = time.monotonic() + STEP_TIMEOUT_S
-    while True:
-        try:
-            client = await connect(start=False)
-            break
-        except ApiProblem as problem:
-            if problem.code != "disconnected" or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(0.02)
-    async with client, EngineView(client) as view:
-        yield view
 
 
 async def _done(figure: str) -> str:

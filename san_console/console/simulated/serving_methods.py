@@ -22,7 +22,7 @@ from san_console.console.simulated.initiator_methods import valid_portal
 from san_console.console.simulated.world import World
 from san_console.names.portal import ISNS_PORT
 
-LAB_TARGETS = ("iqn.2026-11.org.san-console.lab:plain", "iqn.2026-11.org.san-console.lab:chap")
+LAB_TARGETS = ("iqn.2026-11.org.san-console:lab-open", "iqn.2026-11.org.san-console:lab-chap")
 
 
 def plan(world: World, params: api.SaveLocalTarget) -> list[Consequence]:
