@@ -14,9 +14,9 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from time import monotonic
 from typing import TypeVar
 
 from san_console.iscsi.target_device import Arena
@@ -196,14 +196,14 @@ class FileBackstore(Backstore):
     def write_nowait(self, offset: int, data: Buffer) -> bool:
         if self.failed or len(data) > MAX_INLINE_WRITE_BYTES:
             return False
-        started = time.monotonic()
+        started = monotonic()
         if started < self._throttled_until:
             return False
         try:
             written = os.pwrite(self._fd, data, offset)
         except OSError:
             return False  # the thread tries again, and its error is the one that counts
-        if time.monotonic() - started > SLOW_WRITE_S:
+        if monotonic() - started > SLOW_WRITE_S:
             self._throttled_until = started + THROTTLED_S
         return written == len(data)
 
@@ -242,7 +242,7 @@ class FileBackstore(Backstore):
 
     def _punch_all(self, ranges: Sequence[tuple[int, int]]) -> None:
         for offset, length in ranges:
-            if not punch_hole(self._fd, offset, length):
+            if length and not punch_hole(self._fd, offset, length):
                 zeros = bytes(min(length, MAX_INLINE_WRITE_BYTES))
                 for start in range(offset, offset + length, len(zeros)):
                     self._write_all(start, zeros[: offset + length - start], 0)

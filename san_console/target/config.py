@@ -110,6 +110,8 @@ def parse_spec(text: str) -> BackstoreSpec:
         parts.pop()
     place = ",".join(parts)
     if kind in ("memory", "null"):
+        if size_bytes:
+            raise ConfigError(f"The size of {kind} is given twice.", check=f"Write {kind}:256M.")
         return BackstoreSpec(
             kind="memory" if kind == "memory" else "null",
             size_bytes=parse_size(place),

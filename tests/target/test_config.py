@@ -1,0 +1,155 @@
+"""Specifications and configurations of targets, and what is refused in them."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from san_console.names.credentials import ChapCredentials, Secret
+from san_console.names.portal import Portal
+from san_console.target.config import (
+    MAX_LUNS_PER_TARGET,
+    BackstoreSpec,
+    ChapConfig,
+    LunConfig,
+    MappingRule,
+    TargetConfig,
+    parse_size,
+    parse_spec,
+    without_luns,
+)
+from san_console.target.errors import ConfigError
+
+HERE = [Portal("127.0.0.1", 0)]
+MEMORY = BackstoreSpec("memory", size_bytes=1 << 20)
+LUN = LunConfig("a", "a", MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("memory:256M", BackstoreSpec("memory", size_bytes=256 << 20)),
+        ("memory:1GiB,thin,ro", BackstoreSpec("memory", size_bytes=1 << 30, thin=True, read_only=True)),
+        ("null:1T,block=4096", BackstoreSpec("null", size_bytes=1 << 40, block_bytes=4096)),
+        ("file:/a/b", BackstoreSpec("file", "/a/b")),
+        ("file:/a,b,size=1G", BackstoreSpec("file", "/a,b", 1 << 30, create=True)),
+        ("file:/a,size=8k,ro", BackstoreSpec("file", "/a", 8192, read_only=True)),
+        ("file:/a,ro,b", BackstoreSpec("file", "/a,ro,b")),
+        ("file:a:b,thin,block=4096", BackstoreSpec("file", "a:b", thin=True, block_bytes=4096)),
+        ("block:/dev/sdx,ro", BackstoreSpec("block", "/dev/sdx", read_only=True)),
+    ],
+)
+def test_specifications(text: str, spec: BackstoreSpec) -> None:
+    assert parse_spec(text) == spec
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "file",
+        "file:",
+        "tape:1G",
+        "memory:",
+        "memory:x",
+        "memory:0",
+        "memory:-1",
+        "memory:1000",
+        "memory:9999P",
+        "memory:1M,block=520",
+        "memory:1M,block=9999999999",
+        "file:/a\0b",
+        "null:1G,size=0",
+        "null:1G,size=1G",
+        "memory:1M,what",
+    ],
+)
+def test_specifications_that_say_nothing(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_spec(text)
+    assert error.value.cause
+    assert error.value.check
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for prefix in ("", "file:", "memory:", "null:1G,"):
+        with contextlib.suppress(ConfigError):
+            parse_spec(prefix + text)
+
+
+def test_what_is_refused_is_shown_safely() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_spec("\x1b[31m:\u202e")
+    assert "\x1b" not in error.value.cause
+    assert "\u202e" not in error.value.cause
+
+
+def test_sizes() -> None:
+    assert parse_size(" 4096 ") == 4096
+    assert parse_size("2kib") == 2048
+    assert parse_size("3PB") == 3 << 50
+
+
+def test_a_kind_that_does_not_exist() -> None:
+    with pytest.raises(ConfigError):
+        BackstoreSpec("tape", "/dev/st0")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"vendor": "TOOLONGVENDOR"},
+        {"product": "x" * 17},
+        {"revision": "12345"},
+        {"serial": "a\nb"},
+        {"vendor": "ä"},
+    ],
+)
+def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
+    with pytest.raises(ConfigError):
+        LunConfig("a", "a", MEMORY, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "disk"},
+        {"portals": []},
+        {"tpgt": 70000},
+        {"luns": [LUN, LUN]},
+        {"luns": [LunConfig(str(n), "x", MEMORY) for n in range(MAX_LUNS_PER_TARGET + 1)]},
+        {"mappings": [MappingRule("*", "b", 0)]},
+        {"mappings": [MappingRule("*", "a", 16384)]},
+        {"mappings": [MappingRule("*", "a", 1), MappingRule("*", "a", 1)]},
+    ],
+)
+def test_targets_that_cannot_be(fields: dict[str, object]) -> None:
+    values: dict[str, object] = {"name": "iqn.2026-11.org.example:t", "portals": HERE, "luns": [LUN]} | fields
+    with pytest.raises(ConfigError) as error:
+        TargetConfig(**values)  # type: ignore[arg-type]
+    assert error.value.check
+
+
+def test_names_are_normalised_and_luns_can_be_left_out() -> None:
+    config = TargetConfig("IQN.2026-11.org.Example:T", HERE, luns=[LUN], mappings=[MappingRule("*", "a", 3)])
+    assert config.name == "iqn.2026-11.org.example:t"
+    assert without_luns(config, set()).mappings == []
+    assert without_luns(config, {"a"}) == config
+
+
+def test_chap_rules() -> None:
+    good = ChapCredentials("alice", Secret("opensesame-1234"))
+    ChapConfig([good], ChapCredentials("target", Secret("another-secret-1")))
+    for accepted, mutual in (
+        ([], None),
+        ([ChapCredentials("alice", Secret("short"))], None),
+        ([good], ChapCredentials("target", Secret("short"))),
+        ([good], ChapCredentials("target", Secret("opensesame-1234"))),
+    ):
+        with pytest.raises(ConfigError) as error:
+            ChapConfig(accepted, mutual)
+        assert "sesame" not in str(error.value)
