@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
+from san_console.gui.states import trouble
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import Page
 
@@ -45,9 +46,11 @@ def _count(collection: str) -> Callable[[QtHost], Badge]:
 
 def _sessions(host: QtHost) -> Badge:
     sessions = host.values("sessions")
-    troubled = sum(session.state in ("retrying", "failed") for session in sessions)
+    troubled = trouble(sessions)
     if troubled:
-        return Badge(f"{troubled} down", "warning")
+        # There is room for the worse of two words.
+        worst = troubled.rsplit(", ", 1)[-1]
+        return Badge(worst, "bad" if worst.endswith("down") else "warning")
     return Badge(f"{len(sessions):,}" if sessions else "")
 
 

@@ -1,0 +1,126 @@
+"""States of the engine's objects as words and tones, the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from san_console.api.initiator_objects import Session, Source, Target, TargetPortal
+from san_console.gui import words
+from san_console.gui.theme.tokens import Tone
+
+_SESSION_WORDS: Final[dict[str, tuple[str, Tone]]] = {
+    "logging_in": ("Logging in", "accent"),
+    "logged_in": ("Logged in", "good"),
+    "retrying": ("Retrying", "bad"),
+    "logging_out": ("Logging out", "muted"),
+    "logged_out": ("Logged out", "muted"),
+    "failed": ("Failed", "bad"),
+}
+UP_STATE: Final = "logged_in"
+DOWN_STATES: Final = frozenset({"retrying", "failed"})
+
+_CHANGE_TONES: Final[dict[str, Tone]] = {
+    "new": "accent",
+    "changed": "warning",
+    "vanished": "bad",
+    "": "muted",
+}
+_KINDS: Final[dict[str, str]] = {"sendtargets": "SendTargets", "isns": "iSNS", "manual": "by hand"}
+
+
+def connections_up(session: Session) -> int:
+    return sum(connection.state == UP_STATE for connection in session.connections)
+
+
+def is_degraded(session: Session) -> bool:
+    """Up, but with fewer connections than it should have."""
+    return session.state == UP_STATE and connections_up(session) < len(session.connections)
+
+
+def is_down(session: Session) -> bool:
+    return session.state in DOWN_STATES
+
+
+def session_state(session: Session) -> tuple[str, Tone]:
+    if is_degraded(session):
+        return "Degraded", "warning"
+    return _SESSION_WORDS[session.state]
+
+
+def trouble(sessions: Iterable[Session]) -> str:
+    """`1 degraded, 2 down`; empty when all is well."""
+    known = list(sessions)
+    counts = ((sum(map(is_degraded, known)), "degraded"), (sum(map(is_down, known)), "down"))
+    return ", ".join(f"{number} {word}" for number, word in counts if number)
+
+
+def connections_text(session: Session) -> str:
+    """`2`, or `1 of 2` when one is missing."""
+    up, all_of_them = connections_up(session), len(session.connections)
+    return str(up) if up == all_of_them or not up else f"{up} of {all_of_them}"
+
+
+def change_tone(target: Target) -> Tone:
+    return _CHANGE_TONES[target.change]
+
+
+def live_portals(target: Target) -> list[TargetPortal]:
+    """The portals that are still named; all, where none is."""
+    return [portal for portal in target.portals if not portal.vanished] or target.portals
+
+
+def reach(target: Target) -> tuple[str, Tone]:
+    """`2 of 2 answer`, `no answer`, `checking`."""
+    portals = live_portals(target)
+    answering = sum(portal.reach == "answers" for portal in portals)
+    if any(portal.reach == "checking" for portal in portals):
+        return "checking", "accent"
+    if portals and all(portal.reach == "unknown" for portal in portals):
+        return "not tried", "muted"
+    if not answering:
+        return "no answer", "bad"
+    if len(portals) == 1:
+        return "answers", "good"
+    word = "answers" if answering == 1 else "answer"
+    return f"{answering} of {len(portals)} {word}", "good" if answering == len(portals) else "warning"
+
+
+def is_unreachable(target: Target) -> bool:
+    portals = live_portals(target)
+    return any(portal.reach == "no answer" for portal in portals) and not any(
+        portal.reach == "answers" for portal in portals
+    )
+
+
+def portal_reach(portal: TargetPortal) -> tuple[str, Tone]:
+    """`yes, asks for CHAP`, `connection refused`."""
+    if portal.vanished:
+        return "not named any more", "muted"
+    if portal.reach == "answers":
+        chap = {True: "yes, asks for CHAP", False: "yes, no CHAP", None: "yes"}
+        return chap[portal.asks_for_chap], "good"
+    if portal.reach == "no answer":
+        return portal.detail or "no answer", "bad"
+    return ("checking", "accent") if portal.reach == "checking" else ("not tried", "muted")
+
+
+def source_kind(source: Source) -> str:
+    return _KINDS[source.kind]
+
+
+def source_line(source: Source, now: float) -> tuple[str, Tone]:
+    """The second line of a source: `SendTargets · 5 targets · 2 min ago`, and the tone of its dot."""
+    kind, found = source_kind(source), words.counted(source.target_count, "target")
+    if source.kind == "manual":
+        return found, "muted"
+    if source.state == "running":
+        return f"{kind} · looking", "accent"
+    if source.state == "failed":
+        return f"{kind} · failed after {source.took_s:.1f} s", "bad"
+    if source.last_run_at is None:
+        return f"{kind} · not asked yet", "muted"
+    more = " · cut off" if source.truncated else ""
+    skipped = f" · {source.skipped} skipped" if source.skipped else ""
+    tone: Tone = "warning" if source.truncated or source.skipped else "good"
+    return f"{kind} · {found}{more}{skipped} · {words.ago(now - source.last_run_at)}", tone

@@ -1,0 +1,143 @@
+"""The first page that anybody sees: who this computer is, three ways to begin, the state of the keyring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from san_console.gui.context import Context
+from san_console.gui.icons import set_icon
+from san_console.gui.theme.theme import tokens
+from san_console.gui.theme.tokens import Tone
+from san_console.gui.widgets.buttons import Button, ButtonKind
+from san_console.gui.widgets.cards import Card, horizontal, vertical
+from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
+from san_console.gui.widgets.state import Dot
+
+_KEYRING: dict[str, tuple[str, Tone]] = {
+    "unlocked": ("{backend} is unlocked: CHAP secrets will be kept there and nowhere else", "good"),
+    "locked": ("{backend} is locked: it will ask for its password when a CHAP secret is needed", "warning"),
+    "missing": ("There is no keyring: CHAP secrets can be kept in memory for this run only", "warning"),
+    "memory": ("CHAP secrets are kept in memory, and are gone when the engine ends", "warning"),
+    "unknown": ("Looking for the keyring", "muted"),
+}
+
+
+class _Way(Card):
+    """One of the three ways to begin."""
+
+    def __init__(
+        self, icon: str, title: str, text: str, action: str, kind: ButtonKind, on_click: Callable[[], object]
+    ) -> None:
+        super().__init__(margin=18)
+        self.setMinimumWidth(220)
+        self.setMaximumWidth(270)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        picture = QLabel()
+        picture.setAccessibleName(title)
+        set_icon(picture, icon, "accent", tokens())
+        self.body.addWidget(picture)
+        self.body.addSpacing(2)
+        self.body.addWidget(PlainLabel(title, style="heading"))
+        label = PlainLabel(text, style="muted", wrap=True)
+        self.body.addWidget(label)
+        self.body.addSpacing(4)
+        self.body.addStretch(1)
+        row = horizontal()
+        self.button = Button(action, on_click, kind=kind)
+        row.addWidget(self.button)
+        row.addStretch()
+        self.body.addLayout(row)
+
+
+class FirstRun(QWidget):
+    """Shown in place of a page while there is nothing to show on it."""
+
+    def __init__(self, context: Context, on_change_name: Callable[[], object]) -> None:
+        super().__init__()
+        self._context = context
+        self.setAccessibleName("Welcome")
+        box = vertical(self, margin=16, gap=18)
+        box.addStretch(5)
+        title = PlainLabel("Welcome", style="title")
+        title.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        box.addWidget(title)
+        box.addLayout(_centred(self._who(on_change_name)))
+        box.addLayout(_centred(*self._ways()))
+        line = horizontal(gap=6)
+        self._dot = Dot()
+        self._keyring = PlainLabel("")
+        line.addStretch()
+        line.addWidget(self._dot)
+        line.addWidget(self._keyring)
+        line.addStretch()
+        box.addLayout(line)
+        box.addStretch(6)
+        context.host.reset.connect(self.refresh)
+        context.host.changed.connect(
+            lambda collection, _c: self.refresh() if collection == "engine" else None
+        )
+        self.refresh()
+
+    def _who(self, on_change_name: Callable[[], object]) -> Card:
+        card = Card(margin=12)
+        row = horizontal(gap=12)
+        row.addWidget(PlainLabel("This computer is", style="muted"))
+        self.name = ElidedLabel("", mono=True)
+        row.addWidget(self.name)
+        row.addWidget(Button("Copy", self._copy, tip="Copy the initiator's name"))
+        row.addWidget(Button("Change…", on_change_name))
+        row.addWidget(PlainLabel("targets know it by this name", style="muted"))
+        card.body.addLayout(row)
+        return card
+
+    def _ways(self) -> list[QWidget]:
+        window = self._context.window
+        use = "Find targets at an address or through iSNS, log in, and look at their LUNs."
+        serve = "Give a file, a disk or memory of this computer to other machines."
+        lab = "A small SAN inside this console, on loopback only. Nothing to install, nothing to break."
+        self.discover = _Way("search", "Use a LUN", use, "Discover…", "primary", window.quick_connect)
+        self.serve = _Way(
+            "server", "Serve a LUN", serve, "Create target…", "normal", lambda: window.go("serve", "create")
+        )
+        self.lab = _Way("flask-conical", "Try the lab", lab, "Start the lab", "normal", self._start_lab)
+        return [self.discover, self.serve, self.lab]
+
+    def _start_lab(self) -> None:
+        self.lab.button.setEnabled(False)
+        self._context.host.call("lab.start", None, self._lab_runs, self._lab_failed, owner=self)
+
+    def _lab_runs(self, _job: object) -> None:
+        self.lab.button.setEnabled(True)
+        self._context.window.say("The lab is starting", "good")
+
+    def _lab_failed(self, problem: object) -> None:
+        self.lab.button.setEnabled(True)
+        self._context.host.failed.emit(problem)
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.name.text())
+        self._context.window.say("The name is copied", "good")
+
+    def refresh(self) -> None:
+        engine = self._context.host.engine
+        self.name.setText(engine.initiator_name if engine else "…")
+        keyring = engine.keyring if engine else None
+        text, tone = _KEYRING[keyring.state if keyring else "unknown"]
+        backend = keyring.backend if keyring and keyring.backend else "The keyring"
+        self._dot.set_tone(tone)
+        self._keyring.setText(text.format(backend=backend))
+        self._keyring.set_tone(tone)
+        self._keyring.setToolTip(keyring.fix if keyring else "")
+
+
+def _centred(*widgets: QWidget) -> QHBoxLayout:
+    row = horizontal(gap=14)
+    row.addStretch(1)
+    for widget in widgets:
+        row.addWidget(widget)
+    row.addStretch(1)
+    return row

@@ -1,0 +1,105 @@
+"""The connections of a session, and what the log-in settled about the session as a whole."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from san_console.api.initiator_objects import Connection, Session
+from san_console.gui import words
+from san_console.gui.context import Context
+from san_console.gui.models.columns import Column
+from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.views.page import DetailTab
+from san_console.gui.views.sessions_words import connection_up, since_text, state_tone, state_word
+from san_console.gui.widgets.cards import Line, vertical
+from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.key_values import KeyValues, Pair
+from san_console.gui.widgets.table import TableView
+
+
+class ConnectionsTab(DetailTab):
+    """Facts above, one row per connection below."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.model = ObjectTableModel(self._columns(), key=lambda connection: str(connection.cid))
+        self.facts = KeyValues(columns=3)
+        self.table = TableView(
+            self.model,
+            self.tr("Connections of the session"),
+            preferences=context.preferences,
+            layout_key="sessions.connections",
+            sort_by="cid",
+        )
+        outer = vertical(self, gap=0)
+        top = vertical(margin=14, gap=0)
+        top.addWidget(self.facts)
+        outer.addLayout(top)
+        outer.addWidget(Line())
+        self.empty = EmptyState("unplug", self.tr("No connection"), "The session is not logged in.")
+        card = TableCard(self.table, self.empty)
+        card.setProperty("kind", "")
+        outer.addWidget(card, 1)
+
+    def _columns(self) -> list[Column]:
+        now = self.context.now
+        return [
+            Column(
+                "state",
+                "State",
+                lambda c: c.state.replace("_", " ").capitalize(),
+                kind="state",
+                tone=lambda c: "good" if connection_up(c) else "warning",
+                width=124,
+            ),
+            Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, right=True, width=60),
+            Column("local", "From this computer", lambda c: c.local, mono=True, width=210, elide_middle=True),
+            Column("remote", "To the portal", lambda c: c.remote, mono=True, stretch=True, elide_middle=True),
+            Column("header_digest", "Header digest", lambda c: c.header_digest, width=120),
+            Column("data_digest", "Data digest", lambda c: c.data_digest, width=110),
+            Column(
+                "since",
+                "Connected for",
+                lambda c: words.duration(now() - c.connected_at) if c.connected_at else words.NONE,
+                sort=lambda c: c.connected_at or 0.0,
+                right=True,
+                muted=True,
+                live=True,
+                width=130,
+            ),
+        ]
+
+    def show_object(self, item: Any) -> None:
+        session = item if isinstance(item, Session) else None
+        connections: list[Connection] = list(session.connections) if session is not None else []
+        if list(self.model.objects()) != connections:
+            self.model.set_objects(connections)
+        self.facts.setVisible(session is not None)
+        if session is not None:
+            self.facts.show_pairs(self._pairs(session))
+
+    def sampled(self, item: Any) -> None:
+        if isinstance(item, Session):
+            self.facts.show_pairs(self._pairs(item))
+        self.model.refresh_live()
+
+    def _pairs(self, session: Session) -> list[Pair]:
+        now = self.context.now()
+        begun = session.logged_in_at
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun)) if begun else words.NONE
+        troubles = session.digest_errors + session.command_errors
+        return [
+            Pair("State", f"{state_word(session)} · {since_text(session, now)}", state_tone(session)),
+            Pair("Target", session.target, mono=True),
+            Pair("Portal", session.portal, mono=True),
+            Pair("Authentication", session.auth),
+            Pair("ISID", session.isid or words.NONE, mono=True),
+            Pair("TSIH", str(session.tsih) if session.tsih else words.NONE, mono=True),
+            Pair("Portal group", str(session.tpgt) if session.tpgt is not None else words.NONE),
+            Pair("Logged in since", since),
+            Pair("Reconnects", str(session.reconnects), "warning" if session.reconnects else None),
+            Pair("Digest errors", str(session.digest_errors), "bad" if session.digest_errors else None),
+            Pair("Command errors", str(session.command_errors), "warning" if troubles else None),
+            Pair("Favourite", "yes, logs in again by itself" if session.login.favourite else "no"),
+        ]

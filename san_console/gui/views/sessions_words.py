@@ -1,0 +1,161 @@
+"""What a session is called in words: its state, its connections, its figures. Without widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from san_console.api.engine_objects import Sample
+from san_console.api.initiator_objects import Connection, Session
+from san_console.gui import words
+from san_console.gui.bridge.host import QtHost
+from san_console.gui.theme.tokens import Tone
+
+STATE_WORDS: Final[dict[str, str]] = {
+    "logging_in": "Logging in",
+    "logged_in": "Logged in",
+    "retrying": "Retrying",
+    "logging_out": "Logging out",
+    "logged_out": "Logged out",
+    "failed": "Failed",
+}
+DEGRADED: Final = "Degraded"
+"""Logged in, but with fewer connections than the session had."""
+
+_STATE_TONES: Final[dict[str, Tone]] = {
+    "logging_in": "accent",
+    "logged_in": "good",
+    "retrying": "bad",
+    "logging_out": "muted",
+    "logged_out": "muted",
+    "failed": "bad",
+}
+_STATE_ORDER: Final[dict[str, int]] = {
+    "failed": 0,
+    "retrying": 1,
+    "logging_in": 3,
+    "logged_in": 4,
+    "logging_out": 5,
+    "logged_out": 6,
+}
+_DEGRADED_ORDER: Final = 2
+
+SPARKLINE_S: Final = 60
+
+
+def connection_up(connection: Connection) -> bool:
+    return connection.state.replace("_", " ") == "logged in"
+
+
+def connections_up(session: Session) -> int:
+    return sum(map(connection_up, session.connections)) if session.state == "logged_in" else 0
+
+
+def degraded(session: Session) -> bool:
+    return session.state == "logged_in" and connections_up(session) < len(session.connections)
+
+
+def state_word(session: Session) -> str:
+    return DEGRADED if degraded(session) else STATE_WORDS.get(session.state, session.state)
+
+
+def state_tone(session: Session) -> Tone:
+    return "warning" if degraded(session) else _STATE_TONES.get(session.state, "muted")
+
+
+def state_order(session: Session) -> tuple[int, str, str]:
+    """Troubles first, then by name."""
+    order = _DEGRADED_ORDER if degraded(session) else _STATE_ORDER.get(session.state, 9)
+    return order, session.target, session.portal
+
+
+def connections_text(session: Session) -> str:
+    """`2`, `1 of 2`, `0`."""
+    up = connections_up(session)
+    return f"{up} of {len(session.connections)}" if degraded(session) else str(up)
+
+
+def since_text(session: Session, now: float) -> str:
+    """How long it has been up, or what it waits for: `4 d 02 h`, `next try in 8 s`."""
+    if session.state == "retrying":
+        if session.next_retry_at is None:
+            return "trying now"
+        left = session.next_retry_at - now
+        return f"next try in {words.duration(left + 0.5)}" if left > 0 else "trying now"
+    if session.state == "logged_in" and session.logged_in_at is not None:
+        return words.duration(now - session.logged_in_at)
+    return words.NONE
+
+
+def since_order(session: Session, now: float) -> float:
+    """Seconds up; negative for a session that is down."""
+    if session.state == "logged_in" and session.logged_in_at is not None:
+        return now - session.logged_in_at
+    return now - (session.next_retry_at or now) - 1e9
+
+
+def problem_check(session: Session) -> str:
+    """The tooltip of a state: what happened, who decided it, what to check."""
+    problem = session.problem
+    if problem is None or session.state == "logged_in":
+        return state_word(session)
+    lines = [state_word(session), problem.message]
+    if problem.side:
+        lines.append(f"Decided by: {problem.side}")
+    if problem.check:
+        lines.append(f"Check: {problem.check}")
+    return "\n".join(lines)
+
+
+def newest(host: QtHost, session: Session) -> Sample | None:
+    """The newest figures of a session that is up; those of one that is down mean nothing."""
+    return host.replica.newest_sample(session.id) if session.state == "logged_in" else None
+
+
+def throughput(host: QtHost, session: Session) -> float:
+    one = newest(host, session)
+    return one.read_bytes_per_s + one.write_bytes_per_s if one is not None else 0.0
+
+
+def iops(host: QtHost, session: Session) -> float:
+    one = newest(host, session)
+    return one.read_iops + one.write_iops if one is not None else 0.0
+
+
+def p99_us(host: QtHost, session: Session) -> float:
+    one = newest(host, session)
+    return one.p99_us if one is not None else 0.0
+
+
+def sparkline(host: QtHost, session: Session) -> list[float]:
+    """Bytes per second, read and written together, of the last minute."""
+    kept = host.replica.samples.get(session.id)
+    if not kept:
+        return []
+    last = list(kept)[-SPARKLINE_S:]
+    return [one.read_bytes_per_s + one.write_bytes_per_s for one in last]
+
+
+def ended(session: Session) -> Session:
+    """What stays of a session that was taken off the list: its name and its end."""
+    return msgspec.structs.replace(
+        session, state="logged_out", connections=[], next_retry_at=None, problem=None, lun_count=0
+    )
+
+
+def in_words(sessions: Iterable[Session]) -> str:
+    """The page's summary: `6 sessions to 5 targets, 1 degraded, 1 retrying`."""
+    known = [session for session in sessions if session.state != "logged_out"]
+    if not known:
+        return "nothing is logged in"
+    targets = len({session.target for session in known})
+    parts = [f"{words.counted(len(known), 'session')} to {words.counted(targets, 'target')}"]
+    counts = {
+        "degraded": sum(map(degraded, known)),
+        "retrying": sum(session.state == "retrying" for session in known),
+        "failed": sum(session.state == "failed" for session in known),
+    }
+    parts += [f"{number} {word}" for word, number in counts.items() if number]
+    return ", ".join(parts)
