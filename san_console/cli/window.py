@@ -12,38 +12,37 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="test://SCENARIO",
         help="show a simulated host instead of this computer: demo, empty, large or hostile",
     )
+    parser.add_argument("--theme", choices=("system", "light", "dark"), help="instead of the one last chosen")
     parser.add_argument(
-        "--pictures", metavar="DIR", help="save a picture of each page, light and dark, and open no window"
+        "--pictures", metavar="DIR", help="save a picture of each page, light and dark, and end"
     )
     parser.set_defaults(handler=open_window)
 
 
 def open_window(args: argparse.Namespace) -> int:
     """Open it and wait until it is closed; the exit code."""
-    backend = None
+    words = []
     if args.host is not None:
-        import time
-
-        from san_console.cli.output import print_failure
-        from san_console.console.simulated import SimulatedBackend
-
-        try:
-            backend = SimulatedBackend(args.host, now=time.time())
-        except ValueError as error:
-            print_failure(f"{error}.", "this command", "Name one of them as test://NAME.")
+        if not _is_simulated_host(args.host):
             return 2
-    if args.pictures is None:
-        from san_console.gui.app import run_window
+        words.append(args.host)
+    if args.theme is not None:
+        words += ["--theme", args.theme]
+    if args.pictures is not None:
+        words += ["--pictures", args.pictures]
+    from san_console.gui.app import run_window
 
-        return run_window(["san-console"], backend=backend)
-    import os
-    from pathlib import Path
+    return run_window(words)
 
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    from san_console.gui.pictures import run_pictures
 
-    folder = Path(args.pictures).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in run_pictures(folder, backend=backend):
-        print(path)
-    return 0
+def _is_simulated_host(host: str) -> bool:
+    """Whether there is such a host; if not, that is printed. Needs no Qt."""
+    from san_console.cli.output import print_failure
+    from san_console.console.simulated import SCENARIOS
+    from san_console.console.simulated.backend import SCHEME
+
+    if host.startswith(SCHEME) and host.removeprefix(SCHEME).rstrip("/") in SCENARIOS:
+        return True
+    names = ", ".join(f"{SCHEME}{name}" for name in SCENARIOS)
+    print_failure(f"There is no host {host}.", "this command", f"There are {names}.")
+    return False

@@ -160,7 +160,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 
 def test_a_window_on_a_host_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["window", "test://nowhere"]) == 2
-    assert "demo, empty, large, hostile" in capsys.readouterr().err
+    assert "test://demo, test://empty" in capsys.readouterr().err
 
 
 def test_pictures_of_the_lab_need_the_walk(capsys: pytest.CaptureFixture[str]) -> None:
