@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -65,16 +66,49 @@ HANDLERS: Final[dict[str, Answer]] = {
 """All of `METHODS` but `subscribe` and `resync`, which concern the connection and not the engine."""
 
 
+CANCELLABLE: Final = frozenset(
+    {
+        "events.query",
+        "identities.test",
+        "isns.add",
+        "isns.objects",
+        "keyring.check",
+        "luns.read",
+        "luns.vpd",
+        "sessions.login",
+        "sessions.test",
+    }
+)
+"""Methods that end at once when their client gives up or goes away, and leave nothing behind.
+
+All others are finished all the same: half of a change, or one that was made and not kept, is worse than a
+change whose client did not wait for it.
+"""
+
+
 async def answer(engine: Engine, method: str, params: Any) -> Any:
     """The result of a method. Raises ApiProblem for everything that the libraries raise."""
     try:
         result = HANDLERS[method](engine, params)
         if inspect.isawaitable(result):
             pending: Awaitable[Any] = result
-            result = await pending
+            result = await (pending if method in CANCELLABLE else _to_the_end(pending))
         return result
     except ApiProblem:
         raise
     except Exception as error:
         # problem_of logs what it does not know and calls it internal; nothing is lost.
         raise ApiProblem.from_problem(problem_of(error)) from error
+
+
+async def _to_the_end(work: Awaitable[Any]) -> Any:
+    """The result of `work`, which no cancellation of the caller stops."""
+    task = asyncio.ensure_future(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() or caller is None or not caller.cancelling():
+                raise
+            caller.uncancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from san_console.api.engine_objects import Identity, Keyring
 from san_console.api.methods import ChapSecrets, SaveIdentity
@@ -24,6 +24,10 @@ class Identities:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self._usages: list[Usage] = []
+        self.on_changed: Callable[[str], Awaitable[None]] | None = None
+        """Called with the id of an identity whose name or secret is another now."""
+        self.on_readable: Callable[[], None] | None = None
+        """Called when secrets can be read that could not be read before."""
         for identity in context.state.load("identity", Identity):
             # A secret in memory ended with the engine that held it.
             if identity.place == "memory":
@@ -67,6 +71,8 @@ class Identities:
         )
         await self.review()
         self.refresh_usage()
+        if params.id and self.on_changed is not None:
+            await self.on_changed(identity.id)
         return identity
 
     async def remove(self, identity_id: str) -> None:
@@ -145,9 +151,13 @@ class Identities:
     async def check_keyring(self) -> Keyring:
         """Look at the keyring again and tell clients."""
         context = self._context
+        before = context.info.keyring.state
         context.info.keyring = await context.secrets.status()
         context.put_info()
         await self.review()
+        after = context.info.keyring.state
+        if self.on_readable is not None and after != before and after in ("unlocked", "memory"):
+            self.on_readable()
         return context.info.keyring
 
     async def use_memory(self, use: bool) -> Keyring:

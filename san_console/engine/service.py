@@ -114,6 +114,7 @@ class Engine:
         self._server = RpcServer(socket_path, self._open_client)
         self._subscribers: dict[ClientConnection, Subscriber] = {}
         self._stop = asyncio.Event()
+        self._brought_up = False
         self._background: set[asyncio.Task[Any]] = set()
         self._join_parts()
 
@@ -131,6 +132,8 @@ class Engine:
         self.sampler.on_samples = self._send_samples
         self.serving.on_served = lambda target: self._spawn(self.registrations.follow(target))
         self.serving.on_stopped = lambda name: self._spawn(self.registrations.drop(name))
+        self.identities.on_changed = self._identity_changed
+        self.identities.on_readable = self._secrets_readable
         self.context.jobs.on_failed = self._job_failed
         self.context.state.on_failed = self._state_failed
 
@@ -266,10 +269,24 @@ class Engine:
 
     async def _bring_up(self) -> None:
         """What was served and logged in before, again. None of it may keep the engine from running."""
-        await self.identities.check_keyring()
         await self.nameservers.start_kept()
-        await self.serving.start_enabled()
-        self.sessions.log_in_favourites()
+        await self.serving.start_enabled(chap=False)
+        # What needs no secret is up by now; a keyring may take its time.
+        await self.identities.check_keyring()
+        self._secrets_readable(first=True)
+
+    def _secrets_readable(self, *, first: bool = False) -> None:
+        """Bring up what waits for secrets, or tell that there are none."""
+        if first or self._brought_up:
+            self._brought_up = True
+            self._spawn(self.serving.start_enabled(chap=True))
+            self.sessions.log_in_favourites()
+
+    async def _identity_changed(self, identity_id: str) -> None:
+        await self.sessions.take_new_secrets(identity_id)
+        await self.serving.take_new_secrets(identity_id)
+        # And what could not be brought up for want of this secret.
+        self._secrets_readable()
 
     async def _watch_network(self) -> None:
         await self._show_interfaces()

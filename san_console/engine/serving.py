@@ -7,11 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import msgspec
 
 from san_console.api.methods import AskAccess, RemoveLocalTarget, SaveLocalTarget, SetEnabled
-from san_console.api.problems import ApiProblem
+from san_console.api.problems import ApiProblem, Problem
 from san_console.api.serving_objects import Consequence, LocalLun, LocalTarget, SeenLun
 from san_console.engine.consequences import consequences, seen_luns
 from san_console.engine.context import EngineContext
@@ -29,6 +30,13 @@ from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
 
 log = logging.getLogger(__name__)
+
+_NOT_OPEN: Final = Problem(
+    code="storage",
+    message="The LUN is not open.",
+    side="this machine",
+    check="its file or device, then serve the target again",
+)
 
 
 class Serving:
@@ -52,12 +60,27 @@ class Serving:
             target.state = "stopped"
             context.registry.put("local_targets", target)
 
-    async def start_enabled(self) -> None:
-        """At the start of the engine: serve what is enabled; what is broken is shown, not fatal."""
+    async def start_enabled(self, *, chap: bool) -> None:
+        """Serve what is enabled and not served: with `chap` the targets that need secrets, without it the
+        others, which do not wait for a keyring. What is broken is shown, not fatal.
+        """
         for target in list(self._all()):
-            if target.enabled:
-                async with self._changing:
+            async with self._changing:
+                if target.enabled and bool(target.identity_ids) == chap and target.state != "serving":
                     await self._serve_what_works(target)
+
+    async def take_new_secrets(self, identity_id: str) -> None:
+        """An identity was changed: the next login has to prove what it is now."""
+        for target in list(self._all()):
+            if identity_id not in (*target.identity_ids, target.mutual_identity_id):
+                continue
+            async with self._changing:
+                served = self._config_of(target.id)
+                if served is None:
+                    continue
+                without = frozenset(lun.id for lun in target.luns) - {lun.id for lun in served.luns}
+                config = await target_config(target, self._identities, served=served, without=without)
+                await self.server.update(config)
 
     def plan(self, params: SaveLocalTarget) -> list[Consequence]:
         """What `create` or `change` with this target would do. Raises ApiProblem `bad-request`."""
@@ -279,8 +302,9 @@ class Serving:
                 lun.problem = problem_of(BackstoreError(failure)) if failure else None
                 lun.state = "offline" if failure else "online"
                 lun.size_bytes = _size(lun)
-            elif config is not None or target.state == "failed":
-                lun.state = "offline" if lun.problem is not None else lun.state
+            elif config is not None or lun.problem is not None:
+                lun.state = "offline"
+                lun.problem = lun.problem or _NOT_OPEN
         self._context.registry.put("local_targets", target)
 
     def _happened(self, event: TargetEvent) -> None:

@@ -68,6 +68,7 @@ class Sessions:
         self._background: set[asyncio.Task[None]] = set()
         self._favourites = Favourites(context.state)
         targets.on_login_set = self._login_was_set
+        targets.on_removed = self.forget_favourites
 
     async def login(self, params: Login) -> SessionObject:
         """Log in; answers when the session is up. Raises ApiProblem when it has failed, `exists` when there
@@ -119,11 +120,9 @@ class Sessions:
     async def logout(self, params: Logout) -> None:
         """Log out; the connection is closed even when the target does not answer."""
         held = self._find(params.id)
-        shown = self._object(params.id)
         self._context.jobs.cancel_for(params.id)
         self._stop_scan(held)
         await held.session.logout()
-        self._favourites.remove(shown.target, shown.portal)
         if params.forget:
             self._forget(params.id)
         elif params.id in self._held:
@@ -177,11 +176,29 @@ class Sessions:
         )
 
     def log_in_favourites(self) -> None:
-        """At the start of the engine: log in again, and go on trying where that fails."""
+        """At the start of the engine, and once the keyring can be read: log in again, and go on trying where
+        that fails.
+        """
+        shown = {(one.target, one.portal) for one in self._context.registry.values("sessions", SessionObject)}
         for favourite in self._favourites.all():
+            if (favourite.target, favourite.portal) in shown:
+                continue
             task = asyncio.get_running_loop().create_task(self._log_in_favourite(favourite))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
+
+    def forget_favourites(self, target: str) -> None:
+        """The target was taken off the list: nothing logs in to it by itself any more."""
+        for favourite in list(self._favourites.of(target)):
+            self._favourites.remove(favourite.target, favourite.portal)
+
+    async def take_new_secrets(self, identity_id: str) -> None:
+        """An identity was changed: sessions that log in again prove themselves by what it is now."""
+        for session_id, held in list(self._held.items()):
+            login = self._object(session_id).login
+            if identity_id in (login.identity_id, login.mutual_identity_id):
+                chap, mutual = await self._identities.pair(login.identity_id, login.mutual_identity_id)
+                held.session.settings.chap, held.session.settings.mutual_chap = chap, mutual
 
     def session(self, session_id: str) -> Session:
         """The library's session. Raises ApiProblem `unknown-object`."""

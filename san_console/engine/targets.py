@@ -37,6 +37,7 @@ class TargetStore:
     def __init__(self, context: EngineContext) -> None:
         self._context = context
         self.on_login_set: Callable[[Target], None] | None = None
+        self.on_removed: Callable[[str], None] | None = None
         for target in context.state.load("target", Target):
             target.session_ids = []
             for portal in target.portals:
@@ -178,5 +179,7 @@ class TargetStore:
                 yield target.login.mutual_identity_id, f"proves {target.id}"
 
     def _remove(self, name: str) -> None:
+        if self.on_removed is not None:
+            self.on_removed(name)
         self._context.registry.remove("targets", name)
         self._context.state.delete("target", name)

@@ -311,3 +311,55 @@ async def test_giving_up_a_login_leaves_nothing(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
         for writer in writers:
             writer.close()
+
+
+async def test_a_changed_secret_counts_at_once_on_both_sides(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        one = await host.call("identities.save", SaveIdentity(user="alice", secret=SECRET))
+        target = await host.call("serving.create", local_target(identity_ids=[one.id]))
+        session = await logged_in(host, target, login=LoginSettings(identity_id=one.id))
+        unit = host.engine.sessions.session(session.id).lun(0)
+        await unit.write_bytes(0, b"kept" * 128)
+        await host.call("identities.save", SaveIdentity(id=one.id, user="alice", secret="another-secret-1"))
+        old = ChapSecrets(user="alice", secret=SECRET)
+        tried = await host.call("sessions.test", Login(target=NAME, portal=target.portals[0], chap=old))
+        assert not tried.ok
+        tried = await host.call(
+            "identities.test", TryIdentity(id=one.id, target=NAME, portal=target.portals[0])
+        )
+        assert tried.ok
+        # The session goes on, the content is what it was, and the next login of this session works too.
+        assert (await unit.read_bytes(0, 4)) == b"kept"
+        (seen,) = [one for one in host.all("target_sessions", TargetSession) if one.session_type == "normal"]
+        await host.call("serving.disconnect", ById(id=seen.id))
+        await host.until(lambda: host.events("recovered"))
+
+
+async def test_a_favourite_stays_one_when_it_is_logged_out(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        target = await host.call("serving.create", local_target())
+        await host.call("targets.add", AddTarget(name=NAME, portals=target.portals))
+        session = await logged_in(host, target, login=LoginSettings(favourite=True))
+        await host.call("sessions.logout", Logout(id=session.id))
+    async with running(tmp_path) as host:
+        await host.until(lambda: host.all("sessions", Session))
+        session = host.all("sessions", Session)[0]
+        await host.call("sessions.logout", Logout(id=session.id))
+        await host.call("targets.remove", TargetByName(name=NAME))
+    async with running(tmp_path) as host:
+        await host.until(lambda: host.all("local_targets", LocalTarget)[0].state == "serving")
+        assert host.all("sessions", Session) == []
+
+
+async def test_favourites_and_targets_wait_for_the_secrets(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        one = await host.call("identities.save", SaveIdentity(user="alice", secret=SECRET))
+        target = await host.call("serving.create", local_target(identity_ids=[one.id]))
+        await logged_in(host, target, login=LoginSettings(identity_id=one.id, favourite=True))
+    async with running(tmp_path) as host:
+        await host.until(lambda: host.all("local_targets", LocalTarget)[0].state == "failed")
+        await host.until(lambda: host.events("login_failed"))
+        assert host.all("sessions", Session) == []
+        await host.call("identities.save", SaveIdentity(id=one.id, user="alice", secret=SECRET))
+        await host.until(lambda: any(one.state == "logged_in" for one in host.all("sessions", Session)))
+        assert host.all("local_targets", LocalTarget)[0].state == "serving"
