@@ -32,8 +32,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Run the engine until it is stopped; the exit code."""
+    import sys
+
+    from san_console.cli.output import say
     from san_console.engine.main import run as run_engine
 
+    if sys.stderr.isatty():
+        say("The engine runs in this terminal until it is stopped: Ctrl+C, or san-console engine stop.")
     return run_engine(memory_secrets=args.memory_secrets)
 
 

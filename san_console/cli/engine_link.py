@@ -96,7 +96,14 @@ class EngineView:
                 self._news.set()
         except ApiProblem as problem:
             self._ended = problem
-            self._news.set()
+        except msgspec.DecodeError as error:
+            self._ended = ApiProblem(
+                "protocol",
+                f"The engine sent an object that is none: {error}.",
+                side="this command",
+                check="Are engine and command of one version? Stop the engine, and run this again.",
+            )
+        self._news.set()
 
 
 async def connect(*, start: bool = True) -> EngineClient:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from san_console.api.methods import BenchLun
@@ -60,6 +61,19 @@ def test_an_engine_that_ends_is_told(folders: Path, capsys: pytest.CaptureFixtur
 
         assert run_with_engine(wait, start=False) == 1
     assert "connection to the engine ended" in capsys.readouterr().err
+
+
+def test_an_engine_that_sends_nonsense_is_told(folders: Path) -> None:
+    async def work(view: EngineView) -> None:
+        def nonsense(message: object) -> None:
+            raise msgspec.ValidationError("no object")
+
+        view.replica.apply = nonsense  # type: ignore[method-assign]  # what a decoder would say
+        with pytest.raises(ApiProblem) as caught:
+            await view.until(lambda replica: False, 20)
+        assert caught.value.code == "protocol"
+
+    in_engine("demo", work)
 
 
 def test_an_engine_that_fails_to_start_is_told_with_what_it_said(

@@ -40,7 +40,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder), "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
-def engines_below(folder: Path) -> list[str]:
+def processes_below(folder: Path) -> list[str]:
     """Processes whose state lies below `folder`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -73,7 +73,7 @@ def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
     assert "identical" in figures["Compare"]
     assert "IOPS" in figures["Watch live figures"]
     assert list(tmp_path.iterdir()) == []
-    assert engines_below(tmp_path) == []
+    assert processes_below(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -86,4 +86,16 @@ def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signal
         assert lab.wait(30) == 130
         assert "Traceback" not in lab.output
     assert list(tmp_path.iterdir()) == []
-    wait_for(lambda: not engines_below(tmp_path), 10)
+    wait_for(lambda: not processes_below(tmp_path), 10)
+
+
+@pytest.mark.gui
+def test_a_lab_with_its_window_goes_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "san_console", "lab"]
+    variables = {**environment(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
+    with Process(command, env=variables) as lab:
+        lab.wait_until(lambda: len(processes_below(tmp_path)) == 2, 60)  # the engine and the window
+        lab.signal(signal.SIGINT)
+        assert lab.wait(30) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert processes_below(tmp_path) == []

@@ -21,7 +21,7 @@ _SILENT = (
 _NONE = ("", "", "")
 
 _STORY: Final[tuple[_Story, ...]] = (
-    (352_900, "info", "started", "engine", "engine", "The engine started.", *_NONE),
+    (352_900, "info", "engine_started", "engine", "engine", "The engine started.", *_NONE),
     (352_880, "info", "login", "session", "s2", "Logged in to prod-db at 10.21.0.11:3260.", *_NONE),
     (352_878, "info", "login", "session", "s1", "Logged in to prod-db at 10.20.0.11:3260.", *_NONE),
     (42_000, "info", "login", "session", "s3", "Logged in to prod-vm at 10.20.0.12:3260.", *_NONE),

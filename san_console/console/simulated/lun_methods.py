@@ -37,6 +37,21 @@ def _check_range(lun: Lun, offset_bytes: int, length_bytes: int) -> None:
         )
 
 
+def _gpt_entries(lun: Lun) -> bytes:
+    """Partition entries (UEFI 2.10 §5.3.3): an EFI system partition where there are two, then the data."""
+    efi_type = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
+    linux_type = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
+    blocks = lun.size_bytes // 512
+    two = "2 partitions" in lun.content
+    rows = [(efi_type, 2048, 2048 + 2**20 - 1, "EFI system")] if two else []
+    start = rows[0][2] + 1 if two else 2048
+    rows.append((linux_type, start, blocks * 88 // 100, "backup-pool" if two else "archive"))
+    return b"".join(
+        struct.pack("<16s16sQQQ72s", kind, bytes([number] * 16), first, last, 0, name.encode("utf-16-le"))
+        for number, (kind, first, last, name) in enumerate(rows, 1)
+    ).ljust(256, b"\0")
+
+
 def content_block(lun: Lun, block: int) -> bytes:
     """One made-up block of 512 bytes that looks like what `lun.content` says."""
     kind = lun.content.split()[0].rstrip(",") if lun.content else "unknown"
@@ -47,9 +62,26 @@ def content_block(lun: Lun, block: int) -> bytes:
         )
         data[510:] = b"\x55\xaa"
     elif block == 1 and kind == "GPT":
-        data[:40] = struct.pack(
-            "<8s4IQQ", b"EFI PART", 0x10000, 92, 0x84F23B79, 0, 1, lun.size_bytes // 512 - 1
+        last = lun.size_bytes // 512 - 1
+        data[:92] = struct.pack(
+            "<8s4I4Q16sQ3I",
+            b"EFI PART",
+            0x10000,
+            92,
+            0x84F23B79,
+            0,
+            1,
+            last,
+            34,
+            last - 33,
+            b"",
+            2,
+            128,
+            128,
+            0,
         )
+    elif block == 2 and kind == "GPT":
+        data[:256] = _gpt_entries(lun)
     elif block == 0 and kind == "xfs":
         data[:8] = b"XFSB" + struct.pack(">I", 4096)
     elif block == 2 and kind == "ext4":

@@ -69,7 +69,7 @@ def _empty(world: World, targets: int | None) -> None:
     world.put("sources", Source(id="manual", kind="manual", address=""))
     world.put("isns_servers", IsnsServer(id="embedded", address="", embedded=True, state="stopped"))
     world.change("engine", "engine", started_at=world.now)
-    world.event("info", "started", "engine", "engine", "The engine started for the first time.")
+    world.event("info", "engine_started", "engine", "engine", "The engine started for the first time.")
 
 
 def _large(world: World, targets: int | None) -> None:
