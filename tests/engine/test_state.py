@@ -21,6 +21,7 @@ from san_console.api.problems import ApiProblem
 from san_console.engine import state as state_module
 from san_console.engine.state import open_state
 from san_console.engine.state_schema import MIGRATIONS, migrate
+from tests.peers import need
 
 
 class Note(msgspec.Struct, kw_only=True):
@@ -292,3 +293,65 @@ def test_kill_9_in_the_middle_of_writes_loses_nothing_that_was_settled(tmp_path:
         assert msgspec.json.decode(note)["id"] == str(number)
     assert last > 100
     assert not list(tmp_path.glob("*.damaged-*"))
+
+
+FAILING_WRITER = WRITER.replace(
+    "        await state.settled()\n",
+    """\
+        try:
+            await state.settled()
+        except ApiProblem:
+            print("failed", flush=True)
+            return
+""",
+).replace("import msgspec\n", "import msgspec\nfrom san_console.api.problems import ApiProblem\n")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "injection",
+    [
+        "pwrite64:error=ENOSPC:when={}+",
+        "pwrite64:error=EIO:when={}",
+        "fdatasync:error=EIO:when={}+",
+        "pwrite64:signal=KILL:when={}",
+        "fdatasync:signal=KILL:when={}",
+    ],
+)
+def test_a_failing_or_deadly_system_call_leaves_old_or_new_and_never_else(
+    tmp_path: Path, injection: str
+) -> None:
+    strace = need("strace", "strace")
+    reached = 0
+    for number in (1, 2, 3, 5, 8, 13, 40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        # A state that is there already: what is damaged then would be somebody's settings.
+        state_file = sqlite3.connect(folder / "state.sqlite", isolation_level=None)
+        migrate(state_file, MIGRATIONS)
+        state_file.execute("INSERT INTO documents VALUES ('value', 'precious', '\"kept\"')")
+        state_file.close()
+        command = [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"inject={injection.format(number)}"]
+        process = subprocess.Popen(
+            [*command, sys.executable, "-c", FAILING_WRITER, str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        acknowledged = 0
+        for line in process.stdout:
+            if line.strip() == "failed" or acknowledged > 40:
+                break
+            acknowledged = int(line)
+        process.kill()
+        process.communicate()
+        reached = max(reached, acknowledged)
+        connection = sqlite3.connect(folder / "state.sqlite")
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = dict(connection.execute("SELECT id, body FROM documents WHERE kind = 'value'").fetchall())
+        connection.close()
+        assert msgspec.json.decode(rows["precious"]) == "kept"
+        assert int(msgspec.json.decode(rows.get("number", b'"0"'))) >= acknowledged
+        assert not any("damaged" in path.name for path in folder.iterdir())
+    assert reached, "the writer never came to write"
