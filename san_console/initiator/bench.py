@@ -16,7 +16,7 @@ from typing import Literal
 from san_console.initiator.counters import BUCKETS, bucket, bucket_floor_us, percentile_us
 from san_console.initiator.errors import InitiatorError, SessionLost
 from san_console.initiator.logical_unit import LogicalUnit, failure
-from san_console.iscsi.initiator_tasks import COMPLETED, ScsiTask
+from san_console.iscsi.initiator_tasks import CDB_BYTES, COMPLETED, ScsiTask
 from san_console.scsi import cdb
 
 Pattern = Literal["read", "randread", "write", "randwrite", "mixed"]
@@ -87,14 +87,24 @@ class _Run:
         share = {"read": 1.0, "randread": 1.0, "mixed": MIXED_READ_SHARE}.get(pattern, 0.0)
         # (CDB, whether it reads), ready to send.
         self._commands = [
-            (cdb.read(place * per_command, per_command), True)
+            (cdb.read(place * per_command, per_command).ljust(CDB_BYTES, b"\0"), True)
             if share == 1.0 or (share and choose.random() < share)
-            else (cdb.write(place * per_command, per_command), False)
+            else (cdb.write(place * per_command, per_command).ljust(CDB_BYTES, b"\0"), False)
             for place in positions
         ]
         self._next = 0
-        self._buffers = [memoryview(bytearray(size)) for _ in range(depth)]
-        self._data = os.urandom(size)
+        data = os.urandom(size)
+        first = self._commands[0][0]
+        self._reads = [
+            ScsiTask(
+                unit.address, first, memoryview(bytearray(size)), None, on_done=self._on_done, context=slot
+            )
+            for slot in range(depth)
+        ]
+        self._writes = [
+            ScsiTask(unit.address, first, None, data, on_done=self._on_done, context=slot)
+            for slot in range(depth)
+        ]
         self._deadline = 0.0
         self._done = self._errors = self._active = 0
         self._problem: InitiatorError | None = None
@@ -143,12 +153,9 @@ class _Run:
         self._next = position + 1 if position + 1 < len(commands) else 0
         command, reads = commands[position]
         self._active += 1
-        if reads:
-            task = ScsiTask(self._unit.address, command, self._buffers[slot])
-        else:
-            task = ScsiTask(self._unit.address, command, None, self._data)
-        task.on_done = self._on_done
-        task.context = slot
+        # Tasks are used again: making one costs as much as sending it.
+        task = self._reads[slot] if reads else self._writes[slot]
+        task.renew(command)
         connection.submit(task)
 
     def _on_done(self, task: ScsiTask) -> None:

@@ -210,6 +210,8 @@ class Connection:
                         self._flush()
             if self._idle is not None and not session.in_flight and not self._idle.done():
                 self._idle.set_result(None)
+        if not session.has_news:
+            return
         for request in session.take_ended_requests():
             if request is self._ping:
                 self._ping = None

@@ -108,6 +108,10 @@ class InitiatorLink:
             raise RemoteProtocolError(f"the target sent {MAX_EVENTS} messages at once that nobody asked for")
         self._events.append(event)
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events

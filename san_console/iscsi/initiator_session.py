@@ -97,6 +97,11 @@ class InitiatorSession:
         return events
 
     @property
+    def has_news(self) -> bool:
+        """Whether `take_ended_requests` or `take_events` would give anything."""
+        return bool(self._requests.ended) or self._link.has_events
+
+    @property
     def in_flight(self) -> int:
         """SCSI commands sent and not answered."""
         return len(self._commands.tasks)

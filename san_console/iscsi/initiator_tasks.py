@@ -71,6 +71,15 @@ class ScsiTask:
     flags: int = field(init=False, default=0)
     length: int = field(init=False, default=0)
 
+    def renew(self, cdb: bytes) -> None:
+        """Make an ended task ready to be sent again with another 16-byte CDB; buffers and length stay."""
+        self.cdb = cdb
+        self.outcome = PENDING
+        self.status = self.received_bytes = self.data_sn = self.r2t_sn = self.sent_bytes = 0
+        self.residual_bytes = self.response = self.reject_reason = 0
+        self.overflow = self.stopped = False
+        self.sense = b""
+
     def __post_init__(self) -> None:
         if len(self.cdb) > CDB_BYTES:
             raise LocalProtocolError(f"a CDB of {len(self.cdb)} bytes needs an additional header segment")
