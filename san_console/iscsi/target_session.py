@@ -166,6 +166,11 @@ class TargetSession:
         """
         self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
 
+    @property
+    def pending_functions(self) -> int:
+        """Task management functions and logouts that wait for something."""
+        return len(self._waits) + len(self._order_waits)
+
     # Tasks
 
     def add_task(self, task: TargetTask) -> None:

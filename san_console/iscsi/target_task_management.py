@@ -9,6 +9,7 @@ from san_console.iscsi import opcodes
 from san_console.iscsi.framing import Frame
 from san_console.iscsi.opcodes import (
     REJECT_INVALID_PDU_FIELD,
+    REJECT_TOO_MANY_IMMEDIATE_COMMANDS,
     RESERVED_TAG,
     TMF_FUNCTION_COMPLETE,
     TMF_LUN_DOES_NOT_EXIST,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
 
 MASK = 0xFFFFFFFF
+MAX_PENDING_FUNCTIONS = 16  # §4.2.2.1 wants one at least; an initiator that waits for more has lost its way
 DATA_WAIT_S = 3.0
 """How long data for valid TTTs is waited for (§4.2.3.3 a) before the function is answered all the same:
 initiators that have given up a task often do not send it any more. LIO's dataout_timeout."""
@@ -49,6 +51,9 @@ class TaskManagement:
         request = TaskManagementRequest.parse(frame.bhs)
         if request.itt == RESERVED_TAG:
             self._connection.reject(REJECT_INVALID_PDU_FIELD, frame.bhs)
+            return
+        if self._session.pending_functions >= MAX_PENDING_FUNCTIONS:
+            self._connection.reject(REJECT_TOO_MANY_IMMEDIATE_COMMANDS, frame.bhs)
             return
         if not self._connection.in_order(frame, request.cmd_sn):
             return

@@ -89,6 +89,11 @@ class ConnectionPump:
             self._flush()
             self.close(str(error), error=True)
             return
+        except BaseException:
+            # A fault of ours goes to the loop's handler; what was read cannot be read again, so the
+            # connection ends.
+            self.close("an internal error", error=True)
+            raise
         if connection.output:
             self._flush()
         if self._more:

@@ -14,7 +14,7 @@ from san_console.iscsi.pdu import (
     ScsiDataIn,
     TaskManagementResponse,
 )
-from san_console.iscsi.target_task_management import DATA_WAIT_S
+from san_console.iscsi.target_task_management import DATA_WAIT_S, MAX_PENDING_FUNCTIONS
 from tests.iscsi.target_harness import READ_CDB, FakeNexus, FakeUnit, Initiator, cdb
 
 
@@ -267,3 +267,19 @@ def test_a_held_command_that_is_refused_at_its_turn_leaves_the_gap() -> None:
     [(pdu, _)] = one.feed(missing)
     assert isinstance(pdu, Reject)
     assert one.session.exp_cmd_sn == 3
+
+
+def test_a_storm_of_functions_is_bounded() -> None:
+    one = busy()
+    one.feed(one.read(4))
+    tag = one.itt
+    answers = one.feed(
+        b"".join(
+            one.task_management(o.TMF_ABORT_TASK, referenced=tag) for _ in range(MAX_PENDING_FUNCTIONS + 3)
+        )
+    )
+    assert [pdu.reason for pdu, _ in answers if isinstance(pdu, Reject)] == [
+        o.REJECT_TOO_MANY_IMMEDIATE_COMMANDS
+    ] * 3
+    one.unit.finish(one.unit.running[0])
+    assert len(one.answers()) == MAX_PENDING_FUNCTIONS

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.errors import LoginFailed
-from san_console.iscsi.pdu import AsyncMessage, LogoutRequest, LogoutResponse, ScsiDataIn, ScsiResponse
+from san_console.iscsi.pdu import (
+    AsyncMessage,
+    LogoutRequest,
+    LogoutResponse,
+    ScsiDataIn,
+    ScsiResponse,
+    TaskManagementRequest,
+    TaskManagementResponse,
+)
 from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.portal import Portal
 from san_console.scsi import cdb
@@ -336,4 +345,78 @@ async def test_a_silent_initiator_is_given_up() -> None:
         raw = await served.login()
         await until(lambda: "session_lost" in served.kinds())
         assert "NOP-In" in served.events[-1].cause
+        await raw.close()
+
+
+async def test_a_reset_of_the_unit_reaches_other_sessions() -> None:
+    async with Served() as served:
+        mine, other = await served.login(), await served.login(isid=bytes(6))
+        await mine.ready()
+        await other.ready()
+        tag = other.command(cdb.write(0, 8), write=4096)
+        await other.receive()  # the R2T
+        for function, sense in (
+            (o.TMF_CLEAR_TASK_SET, (6, 0x2F, 0)),
+            (o.TMF_LOGICAL_UNIT_RESET, (6, 0x29, 3)),
+            (o.TMF_TARGET_WARM_RESET, (6, 0x29, 3)),
+            (o.TMF_ABORT_TASK_SET, None),
+        ):
+            request = TaskManagementRequest(function=function, itt=7, cmd_sn=mine.cmd_sn)
+            mine.send(request.pack())
+            pdu, _ = await mine.receive()
+            assert isinstance(pdu, TaskManagementResponse)
+            assert pdu.response == 0
+            other.command(cdb.test_unit_ready())
+            pdu, data = await other.receive()
+            assert isinstance(pdu, ScsiResponse)
+            assert (sense_of(pdu, data) if sense else pdu.status) == (sense or 0)
+        assert tag not in served.server._find((ME, bytes(6), NAME)).protocol.tasks  # type: ignore[union-attr]
+        await mine.close()
+        await other.close()
+
+
+async def test_a_slow_reader_gets_everything_in_the_end() -> None:
+    luns = [LunConfig("a", "a", BackstoreSpec("memory", size_bytes=8 << 20))]
+    async with Served(config(luns=luns)) as served:
+        raw = await served.login()
+        await raw.ready()
+        pattern = [bytes([n]) * (1 << 20) for n in range(8)]
+        for n, data in enumerate(pattern):
+            raw.command(cdb.write(n * 2048, 512), data=data[: 512 * 512])
+            await raw.receive()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(10):
+            for n in range(8):
+                raw.command(cdb.read(n * 2048, 512), read=512 * 512)
+        [session] = served.server._sessions.values()
+        await until(lambda: session.pump._writing)
+        raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(10):
+            for n in range(8):
+                got = b""
+                while len(got) < 512 * 512:
+                    pdu, data = await raw.receive()
+                    assert isinstance(pdu, ScsiDataIn)
+                    got += data
+                assert got == pattern[n][: 512 * 512]
+        await raw.close()
+
+
+async def test_blocks_that_are_not_cached_come_from_a_thread(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(range(256)) * 8192)
+    luns = [LunConfig("a", "a", BackstoreSpec("file", str(path)))]
+    async with Served(config(luns=luns)) as served:
+        raw = await served.login()
+        await raw.ready()
+        with path.open("rb") as file:
+            os.fdatasync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            tags = [raw.command(cdb.read(lba, 8), read=4096) for lba in range(0, 4096, 128)]
+            found = {}
+            for _ in tags:
+                pdu, data = await raw.receive()
+                assert isinstance(pdu, ScsiDataIn)
+                found[pdu.itt] = data
+        assert all(found[tag] == bytes(range(256)) * 16 for tag in tags)
         await raw.close()
