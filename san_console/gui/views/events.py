@@ -94,7 +94,9 @@ class EventsPage(Page):
             EmptyState("list", "Nothing has happened yet", "What the engine does is written down here."),
             self.filter.clear,
         )
+        card.setMinimumHeight(110)
         self.details = EventDetails(context, self._jump)
+        self.details.setMinimumHeight(130)
         self.body.addWidget(
             KeptSplitter(context, "events", Qt.Orientation.Vertical, [420, 200], card, self.details), 1
         )

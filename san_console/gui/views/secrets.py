@@ -95,7 +95,9 @@ class SecretsPage(Page):
             ),
             self.filter.clear,
         )
+        card.setMinimumHeight(110)
         self.details = IdentityDetails(context)
+        self.details.setMinimumHeight(110)
         self.body.addWidget(
             KeptSplitter(context, "secrets", Qt.Orientation.Vertical, [360, 260], card, self.details), 1
         )
