@@ -22,15 +22,16 @@ from san_console.console.backend import (
     ObjectDelta,
     ObjectSnapshot,
 )
+from san_console.console.simulated import discovery_methods as discovery
 from san_console.console.simulated import engine_methods as engine
-from san_console.console.simulated import initiator_methods as initiator
 from san_console.console.simulated import lun_methods as luns
 from san_console.console.simulated import serving_methods as serving
+from san_console.console.simulated import session_methods as sessions
 from san_console.console.simulated.demo_initiator import LOADS, LOSS_S
 from san_console.console.simulated.demo_serving import TARGET_LOADS
 from san_console.console.simulated.figures import HISTORY_S, IDLE, LIGHT, Load, engine_sample, sample
-from san_console.console.simulated.initiator_methods import Later
 from san_console.console.simulated.scenarios import SCENARIOS
+from san_console.console.simulated.session_methods import Later
 from san_console.console.simulated.world import World
 
 SCHEME: Final = "test://"
@@ -50,22 +51,22 @@ _HANDLERS: Final[dict[str, Callable[[World, Any], Any]]] = {
     "keyring.use_memory": engine.keyring_use_memory,
     "identities.save": engine.save_identity,
     "identities.remove": engine.remove_identity,
-    "identities.test": initiator.test_identity,
-    "sources.add": initiator.add_source,
-    "sources.run": initiator.run_source,
-    "sources.remove": initiator.remove_source,
-    "targets.add": initiator.add_target,
-    "targets.remove": initiator.remove_target,
-    "targets.probe": initiator.probe_targets,
-    "targets.acknowledge": initiator.acknowledge,
-    "targets.set_login": initiator.set_login,
-    "sessions.login": initiator.login,
-    "sessions.test": initiator.test_login,
-    "sessions.logout": initiator.logout,
-    "sessions.retry_now": initiator.retry_now,
-    "sessions.stop_retrying": initiator.stop_retrying,
-    "sessions.set_favourite": initiator.set_favourite,
-    "sessions.rescan": initiator.rescan,
+    "identities.test": sessions.test_identity,
+    "sources.add": discovery.add_source,
+    "sources.run": discovery.run_source,
+    "sources.remove": discovery.remove_source,
+    "targets.add": discovery.add_target,
+    "targets.remove": discovery.remove_target,
+    "targets.probe": discovery.probe_targets,
+    "targets.acknowledge": discovery.acknowledge,
+    "targets.set_login": discovery.set_login,
+    "sessions.login": sessions.login,
+    "sessions.test": sessions.test_login,
+    "sessions.logout": sessions.logout,
+    "sessions.retry_now": sessions.retry_now,
+    "sessions.stop_retrying": sessions.stop_retrying,
+    "sessions.set_favourite": sessions.set_favourite,
+    "sessions.rescan": sessions.rescan,
     "luns.read": luns.read,
     "luns.vpd": luns.vpd,
     "luns.to_file": luns.to_file,

@@ -17,8 +17,8 @@ from san_console.api.serving_objects import (
     Mapping,
     SeenLun,
 )
+from san_console.console.simulated.discovery_methods import valid_portal
 from san_console.console.simulated.engine_methods import valid_name
-from san_console.console.simulated.initiator_methods import valid_portal
 from san_console.console.simulated.world import World
 from san_console.names.portal import ISNS_PORT
 
