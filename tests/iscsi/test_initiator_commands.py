@@ -377,6 +377,22 @@ def test_a_task_that_waits_is_withdrawn_without_a_word() -> None:
     assert (task.outcome, peer.session.take_completed()) == (ABORTED, [task])
 
 
+def test_an_ended_task_can_be_sent_again() -> None:
+    peer = Peer()
+    task, buffer = peer.read(8)
+    peer.send(ScsiResponse(itt=task.itt, status=2), b"\0\2ab", numbered=True)
+    assert peer.session.take_completed() == [task]
+    other = bytes([0x28, 0, 0, 0, 0, 9]).ljust(16, b"\0")
+    task.renew(other)
+    peer.session.submit(task, 2.0)
+    ((command, _),) = peer.sent()
+    assert isinstance(command, ScsiCommand)
+    assert (command.cdb, command.cmd_sn, command.itt) == (other, 11, 2)
+    peer.send(data_in(task, flags=FINAL | S), b"12345678", numbered=True)
+    assert (task.outcome, task.status, task.sense, bytes(buffer)) == (COMPLETED, 0, b"", b"12345678")
+    assert not peer.session.has_news
+
+
 def test_impossible_tasks_are_refused_before_they_are_sent() -> None:
     with pytest.raises(LocalProtocolError, match="17 bytes"):
         ScsiTask(0, bytes(17))
