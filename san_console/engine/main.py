@@ -60,8 +60,9 @@ def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
 
 async def _serve(folder: Path, *, memory_secrets: bool, lab: bool) -> None:
     loop = asyncio.get_running_loop()
+    path = socket_path()
     state = open_state(folder, now=time.time())
-    engine = Engine(state, folder, socket_path(), secrets=EngineSecrets(use_memory=memory_secrets))
+    engine = Engine(state, folder, path, secrets=EngineSecrets(use_memory=memory_secrets))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
     # A terminal that closes takes its window along, not the engine.
@@ -84,7 +85,14 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
         import uvloop  # type: ignore[import-not-found,unused-ignore]  # an optional extra
     except ImportError:
         return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
+
+    class PreciseLoop(uvloop.Loop):  # type: ignore[misc,unused-ignore]  # as above
+        """uvloop's own `time` steps by a millisecond, and latencies are measured with it."""
+
+        def time(self) -> float:
+            return time.monotonic()
+
+    loop: type[asyncio.AbstractEventLoop] = PreciseLoop
     return loop
 
 

@@ -76,7 +76,7 @@ class Sampler:
         due = loop.time() + INTERVAL_S
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
-            late_s = loop.time() - due
+            late_s = max(loop.time() - due, 0.0)  # uvloop rounds its timers to a millisecond
             self.loop_lag_ms = round(late_s * 1000, 3)
             # After a stop of the machine the missed seconds are skipped.
             due = max(due + INTERVAL_S, loop.time() + INTERVAL_S / 2)
