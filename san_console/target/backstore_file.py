@@ -33,8 +33,10 @@ RWF_DSYNC = getattr(os, "RWF_DSYNC", 0)
 MAX_INLINE_WRITE_BYTES = (
     1 << 20
 )  # a memory copy of this length takes about 0.1 ms; longer ones would show in the loop's lag
-SLOW_WRITE_S = 0.005  # a copy into the page cache never takes this long: the kernel is throttling the writer
-THROTTLED_S = 1.0  # how long writes then go to a thread
+# A copy into the page cache takes far less than this, even when another process had the processor in
+# between: the kernel is making the writer wait for the medium (balance_dirty_pages pauses for up to 0.2 s).
+SLOW_WRITE_S = 0.02
+THROTTLED_S = 0.25  # how long writes then go to a thread
 
 
 def _describe(error: OSError) -> str:
@@ -203,8 +205,9 @@ class FileBackstore(Backstore):
             written = os.pwrite(self._fd, data, offset)
         except OSError:
             return False  # the thread tries again, and its error is the one that counts
-        if monotonic() - started > SLOW_WRITE_S:
-            self._throttled_until = started + THROTTLED_S
+        ended = monotonic()
+        if ended - started > SLOW_WRITE_S:
+            self._throttled_until = ended + THROTTLED_S
         return written == len(data)
 
     async def write(self, offset: int, data: Buffer, *, fua: bool = False) -> None:

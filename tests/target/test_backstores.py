@@ -197,7 +197,7 @@ async def test_writes_go_to_a_thread_while_the_kernel_throttles(
     tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_backstore(parse_spec(f"file:{tmp_path}/disk,size=4M"), pool)
-    clock = iter([10.0, 10.2, 10.5, 11.3, 11.3])
+    clock = iter([10.0, 10.2, 10.3, 10.5, 10.5])
     monkeypatch.setattr(backstore_file, "monotonic", lambda: next(clock))
     assert store.write_nowait(0, b"slow")
     assert not store.write_nowait(0, b"fast")
