@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +21,12 @@ SHOWN_EVENTS: Final = 1000
 MAX_TEXT_CHARACTERS: Final = 1000
 """Of each text of an event. Peers choose parts of them."""
 
+FLOOD_INTERVAL_S: Final = 10.0
+MAX_OF_OBJECT: Final = 20
+MAX_OF_KIND: Final = 500
+"""Events per interval of one kind, for one object and in all. An outage of an array with hundreds of sessions
+is told whole; somebody who knocks a thousand times a second does not wash everything else away."""
+
 _LEVELS: Final[dict[str, int]] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -33,6 +39,9 @@ class EventLog:
         self._clock = clock
         self._next_id = state.last_event_id() + 1
         self._shown: deque[str] = deque()
+        self._interval_began = clock()
+        self._counts: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         for event in reversed(state.read_events(limit=SHOWN_EVENTS)):
             self._shown.append(event.id)
             registry.put("events", event)
@@ -50,10 +59,19 @@ class EventLog:
         check: str = "",
         at: float | None = None,
     ) -> Event:
-        """Tell that something happened. Texts may hold what peers sent: they are made visible here."""
+        """Tell that something happened. Texts may hold what peers sent: they are made visible here.
+
+        In a flood of one kind the rest is only counted, and told as one event when the interval is over.
+        """
+        now = self._clock()
+        if now - self._interval_began >= FLOOD_INTERVAL_S or now < self._interval_began:
+            self._end_interval(now)
+        self._counts[kind] += 1
+        self._counts[f"{kind} {object_id}"] += 1
+        flood = self._counts[kind] > MAX_OF_KIND or self._counts[f"{kind} {object_id}"] > MAX_OF_OBJECT
         event = Event(
             id=str(self._next_id),
-            at=self._clock() if at is None else at,
+            at=now if at is None else at,
             severity=severity,
             kind=kind,
             object_kind=object_kind,
@@ -63,6 +81,9 @@ class EventLog:
             side=visible(side, MAX_TEXT_CHARACTERS),
             check=visible(check, MAX_TEXT_CHARACTERS),
         )
+        if flood:
+            self._left_out[kind] += 1
+            return event
         self._next_id += 1
         self._state.add_event(event)
         self._registry.put("events", event)
@@ -72,6 +93,22 @@ class EventLog:
         fields = {"event": kind, object_kind: object_id, "cause": cause, "side": side, "check": check}
         log.log(_LEVELS[severity], event.text, extra={"fields": {k: v for k, v in fields.items() if v}})
         return event
+
+    def _end_interval(self, now: float) -> None:
+        left_out, self._left_out = self._left_out, Counter()
+        self._counts.clear()
+        self._interval_began = now
+        for kind, count in left_out.items():
+            self.add(
+                "events_left_out",
+                f"{count} more events of the kind {kind} came within {FLOOD_INTERVAL_S:.0f} s.",
+                severity="warning",
+            )
+
+    def end_flood(self) -> None:
+        """Called once a second: tell what was left out when the interval is over."""
+        if self._left_out and self._clock() - self._interval_began >= FLOOD_INTERVAL_S:
+            self._end_interval(self._clock())
 
     def add_problem(self, kind: str, problem: Problem, *, object_kind: str, object_id: str = "") -> Event:
         """Tell of a problem."""

@@ -73,11 +73,11 @@ class ObjectRegistry:
     def unlisten(self, listener: Callable[[Changes], None]) -> None:
         self._listeners.remove(listener)
 
-    def snapshot(self) -> dict[str, list[msgspec.Raw]]:
-        """Every object, encoded. Changes that wait for the next delta are flushed first."""
+    def snapshot(self) -> dict[str, list[tuple[str, msgspec.Raw]]]:
+        """Every object with its id, encoded. Changes that wait for the next delta are flushed first."""
         self.flush()
         return {
-            name: [self._encoding(name, object_id) for object_id in objects]
+            name: [(object_id, self._encoding(name, object_id)) for object_id in objects]
             for name, objects in self._objects.items()
         }
 

@@ -262,6 +262,7 @@ class Engine:
             subscriber.close()
 
     def _send_samples(self, samples: list[Sample]) -> None:
+        self.context.events.end_flood()
         for subscriber in self._subscribers.values():
             subscriber.take_statistics(samples)
 

@@ -316,7 +316,9 @@ class Serving:
             log.info("a connection to a portal ended before a login", extra={"fields": dict(details)})
             return
         session_id = details.get("session", "")
+        # The name in a refused login is whatever the peer has sent.
         name = details.get("target", "")
+        name = name if self._get(name) is not None else ""
         self._context.events.add(
             event.kind,
             event.text,

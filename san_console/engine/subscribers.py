@@ -17,8 +17,11 @@ from san_console.engine.objects import Changes, ObjectRegistry
 MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 """Then the client is dropped; it comes back and takes a snapshot, which is smaller than this."""
 
-MAX_CHANGES_PER_DELTA: Final = 2000
-"""About 1.5 MB: a frame stays far below its limit, and the window repaints in between."""
+MAX_DELTA_BYTES: Final = 1024 * 1024
+"""A frame stays far below its limit, and the window repaints in between."""
+
+MAX_SNAPSHOT_BYTES: Final = 12 * 1024 * 1024
+"""About 20,000 targets. The frame limit is 16 MiB."""
 
 
 class Connection(Protocol):
@@ -40,6 +43,7 @@ class Subscriber:
         self._pending: list[tuple[str, str, msgspec.Raw | None]] = []
         self._last: dict[tuple[str, str], int] = {}
         self._pending_bytes = 0
+        self._limit_bytes = MAX_PENDING_BYTES
 
     @property
     def next_revision(self) -> int:
@@ -47,14 +51,30 @@ class Subscriber:
         return self.revision + 1
 
     def send_snapshot(self) -> None:
-        """Send everything, and from now on what changes. What was pending is in it, and dropped."""
-        collections = self._registry.snapshot()
-        self._clear()
+        """Send everything, and from now on what changes. What was pending is in it, and dropped.
+
+        What does not fit into one frame comes right after it, as objects that came.
+        """
+        # Not told of the changes that the snapshot flushes: they are in it, and its revision was announced.
+        self.close()
+        collections: dict[str, list[msgspec.Raw]] = {}
+        rest: list[tuple[str, str, msgspec.Raw | None]] = []
+        room = MAX_SNAPSHOT_BYTES
+        for name, objects in self._registry.snapshot().items():
+            fitting = collections[name] = []
+            for object_id, raw in objects:
+                room -= _size(raw)
+                if room > 0:
+                    fitting.append(raw)
+                else:
+                    rest.append((name, object_id, raw))
+        self._keep(rest)
+        self._limit_bytes = MAX_PENDING_BYTES + self._pending_bytes
         self.revision += 1
         self._connection.send(Snapshot(revision=self.revision, collections=collections))
-        if not self._listening:
-            self._listening = True
-            self._registry.listen(self.take)
+        self._listening = True
+        self._registry.listen(self.take)
+        self.send_pending()
 
     def close(self) -> None:
         """The client is gone."""
@@ -79,18 +99,16 @@ class Subscriber:
     def send_pending(self) -> None:
         """Send deltas while the client takes them; called again when it has caught up."""
         while self._pending and self._connection.writable:
-            part = self._pending[:MAX_CHANGES_PER_DELTA]
-            if len(part) == len(self._pending):
-                self._clear()
-            else:
-                self._keep(self._pending[MAX_CHANGES_PER_DELTA:])
+            count = self._fitting()
+            part = self._pending[:count]
+            self._keep(self._pending[count:])
             self.revision += 1
             changes = [
                 Change(collection=collection, id=object_id, value=value)
                 for collection, object_id, value in part
             ]
             self._connection.send(Delta(revision=self.revision, changes=changes))
-        if self._pending_bytes > MAX_PENDING_BYTES:
+        if self._pending_bytes > self._limit_bytes:
             self._clear()
             self._connection.abort()
 
@@ -98,6 +116,15 @@ class Subscriber:
         """Send the newest figures; a client that is slow misses them."""
         if self._listening and self._connection.writable and not self._pending:
             self._connection.send(Statistics(samples=samples))
+
+    def _fitting(self) -> int:
+        """How many of the pending changes make one delta."""
+        total = 0
+        for count, (_, _, value) in enumerate(self._pending):
+            total += _size(value)
+            if count and total > MAX_DELTA_BYTES:
+                return count
+        return len(self._pending)
 
     def _clear(self) -> None:
         self._keep([])

@@ -65,7 +65,7 @@ async def test_a_saved_identity_has_its_secret_nowhere_but_in_the_store(
     assert (await identities.credentials(saved.id)).secret == Secret(SECRET)
     assert SECRET not in repr(saved)
     context.registry.flush()
-    for raw in context.registry.snapshot()["identities"]:
+    for _, raw in context.registry.snapshot()["identities"]:
         assert SECRET.encode() not in bytes(raw)
     for name in ("state.sqlite", "state.sqlite-wal"):
         assert SECRET.encode() not in (tmp_path / name).read_bytes()

@@ -107,7 +107,7 @@ async def test_a_resync_drops_what_was_pending_since_it_is_in_it(
 async def test_many_changes_are_split_and_the_client_may_slow_down_between(
     parts: tuple[ObjectRegistry, Client, Subscriber], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscribers, "MAX_CHANGES_PER_DELTA", 10)
+    monkeypatch.setattr(subscribers, "MAX_DELTA_BYTES", 10 * subscribers._size(msgspec.Raw(bytes(270))))
     registry, client, subscriber = parts
     subscriber.send_snapshot()
     client.writable = False
@@ -116,7 +116,9 @@ async def test_many_changes_are_split_and_the_client_may_slow_down_between(
     registry.flush()
     client.writable = True
     subscriber.send_pending()
-    assert [len(message.changes) for message in client.sent if isinstance(message, Delta)] == [10, 10, 5]
+    sizes = [len(message.changes) for message in client.sent if isinstance(message, Delta)]
+    assert len(sizes) == 2
+    assert sum(sizes) == 25
     assert [change.id for change in client.changes()] == [str(number) for number in range(1, 26)]
 
 
@@ -125,6 +127,7 @@ async def test_a_client_that_hangs_is_dropped(
 ) -> None:
     monkeypatch.setattr(subscribers, "MAX_PENDING_BYTES", 5000)
     registry, client, subscriber = parts
+    subscriber = Subscriber(client, registry)
     subscriber.send_snapshot()
     client.writable = False
     for number in range(100):
@@ -149,3 +152,40 @@ async def test_statistics_are_only_for_those_who_keep_up(
     client.writable = False
     subscriber.take_statistics([sample])
     assert [type(message) for message in client.sent] == [Snapshot, Statistics]
+
+
+async def test_a_resync_has_the_revision_that_was_announced(
+    parts: tuple[ObjectRegistry, Client, Subscriber],
+) -> None:
+    registry, client, subscriber = parts
+    subscriber.send_snapshot()
+    registry.put("jobs", job(1))
+    announced = subscriber.next_revision
+    subscriber.send_snapshot()
+    assert isinstance(client.sent[-1], Snapshot)
+    assert client.sent[-1].revision == announced
+    assert client.changes() == []
+    registry.put("jobs", job(2))
+    registry.flush()
+    assert [change.id for change in client.changes()] == ["2"]
+
+
+async def test_what_does_not_fit_into_the_snapshot_follows_it(
+    parts: tuple[ObjectRegistry, Client, Subscriber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribers, "MAX_SNAPSHOT_BYTES", 3000)
+    monkeypatch.setattr(subscribers, "MAX_PENDING_BYTES", 1000)
+    registry, client, subscriber = parts
+    for number in range(1, 100):
+        registry.put("jobs", job(number))
+    client.writable = False
+    subscriber.send_snapshot()
+    assert not client.aborted
+    client.writable = True
+    subscriber.send_pending()
+    assert isinstance(client.sent[0], Snapshot)
+    first = [msgspec.json.decode(raw, type=Job).id for raw in client.sent[0].collections["jobs"]]
+    assert 0 < len(first) < 100
+    assert first + [change.id for change in client.changes()] == [str(number) for number in range(100)]
+    revisions = [message.revision for message in client.sent if isinstance(message, Snapshot | Delta)]
+    assert revisions == list(range(1, len(revisions) + 1))
