@@ -88,12 +88,12 @@ def _print_sessions(rows: "list[Session]", newest: "dict[str, Sample]") -> None:
         "state",
         "target",
         "portal",
-        "login",
-        Column("LUNs", right=True, spare=1),
-        Column("read", right=True, spare=3),
-        Column("write", right=True, spare=4),
-        Column("IOPS", right=True, spare=2),
-        Column("p99", right=True, spare=5),
+        Column("login", spare=1),
+        Column("LUNs", right=True, spare=2),
+        Column("read", right=True, spare=4),
+        Column("write", right=True, spare=5),
+        Column("IOPS", right=True, spare=3),
+        Column("p99", right=True, spare=6),
         Column("up for", right=True),
     ]
     lines: list[list[object]] = []
@@ -198,8 +198,6 @@ def _print_luns(rows: "list[Lun]") -> None:
         if lun.state != "ready":
             access = lun.problem.message if lun.problem is not None else lun.state
         identity = lun.identity or "(none)"
-        if lun.identity_changed_from:
-            identity += f" (was {lun.identity_changed_from})"
         lines.append(
             [
                 identity,
@@ -214,6 +212,10 @@ def _print_luns(rows: "list[Lun]") -> None:
             ]
         )
     print_table(columns, lines)
+    for lun in rows:
+        if lun.identity_changed_from:
+            was = f"it was {lun.identity_changed_from}"
+            say(f"Another unit stands behind LUN {lun.lun} of {lun.target} than before: {was}.")
     if not rows:
         say("There are no LUNs. Log in to a target first: san-console login IQN --portal ADDRESS")
 

@@ -91,12 +91,13 @@ def test_sessions_are_a_table_and_an_object(engine: SimulatedEngine, run: Run) -
 
 
 def test_luns_are_known_by_their_identity(engine: SimulatedEngine, run: Run) -> None:
-    code, out, _ = run("luns")
+    code, out, err = run("luns")
     assert code == 0
     assert len(out.splitlines()) == 22
     row = next(line for line in out.splitlines() if line.startswith("naa.600a098038314f6e5a2b4e7a4c6d3551"))
     assert row.split()[1:6] == [PREFIX + "backup", "0", "10", "TiB", "512"]
-    assert "(was naa.3000c0ffee00beef)" in out
+    assert "Another unit stands behind LUN 1" in err
+    assert "it was naa.3000c0ffee00beef" in err
     document = data(run, "luns")
     assert len(document["luns"]) == 21
     assert document["luns"][0]["size_bytes"] == 512 << 30
