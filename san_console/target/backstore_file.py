@@ -30,9 +30,8 @@ T = TypeVar("T")
 
 RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 RWF_DSYNC = getattr(os, "RWF_DSYNC", 0)
-MAX_INLINE_WRITE_BYTES = (
-    1 << 20
-)  # a memory copy of this length takes about 0.1 ms; longer ones would show in the loop's lag
+# A memory copy of this length takes about 0.1 ms; longer ones would show in the loop's lag.
+MAX_INLINE_WRITE_BYTES = 1 << 20
 # A copy into the page cache takes far less than this, even when another process had the processor in
 # between: the kernel is making the writer wait for the medium (balance_dirty_pages pauses for up to 0.2 s).
 SLOW_WRITE_S = 0.02

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from san_console.iscsi.target_device import Arena
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_UNIT_ATTENTIONS = 16  # each kind is queued once; there are fewer kinds than this
 
+ERROR_INTERVAL_S = 5.0  # a medium that is gone fails each command; the user is told once in a while
 MAX_SEEN_PORTS = 1024  # libiscsi makes up a new ISID for each session: the oldest are forgotten
 
 Result = Buffer | Coroutine[Any, Any, Buffer]
@@ -62,6 +64,7 @@ class LogicalUnit:
         on".
         """
         self._on_error = on_error
+        self._told_at = -ERROR_INTERVAL_S
         self._running: set[asyncio.Task[None]] = set()
 
     def remember_port(self, port: tuple[str, bytes]) -> None:
@@ -80,6 +83,10 @@ class LogicalUnit:
     def report_error(self, error: OSError, *, writing: bool) -> CheckCondition:
         """The backstore failed: tell the user, and give what the initiator hears."""
         verb = "written" if writing else "read"
+        now = monotonic()
+        if now - self._told_at < ERROR_INTERVAL_S:
+            return medium_error(error, writing=writing)
+        self._told_at = now
         self._on_error(f"LUN {self.config.name} could not be {verb}: {error.strerror or error}")
         return medium_error(error, writing=writing)
 

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ from san_console.names.errors import InvalidName
 from san_console.names.iscsi_name import normalise
 from san_console.names.portal import Portal, format_target_address
 from san_console.target.access import mapped_luns, may_log_in
+from san_console.target.admission import Admission
 from san_console.target.config import ChapConfig, TargetConfig, without_luns
 from san_console.target.errors import ConfigError, TargetBusy, TargetError, UnknownTarget
 from san_console.target.events import Severity, TargetEvent, TargetEventKind, TargetSessionInfo
@@ -27,8 +27,6 @@ from san_console.target.nexus import ServedTarget, SessionNexus
 from san_console.target.session import ServedSession
 from san_console.target.units import close_units, open_units
 
-MAX_HALF_OPEN = 256  # connections whose login is not over; each costs 16 KiB
-MAX_HALF_OPEN_PER_ADDRESS = 64  # so that one host cannot keep all others out
 MAX_SESSIONS = 1024  # of all targets; SPDK's limit on connections
 IO_THREADS = 8  # as many reads and flushes wait for media at once
 TICK_S = 1.0
@@ -59,8 +57,7 @@ class TargetServer:
         self._listeners: dict[Portal, Listener] = {}
         self._sessions: dict[str, ServedSession] = {}
         self._by_tsih: dict[int, ServedSession] = {}
-        self._half_open: Counter[str] = Counter()
-        self._logins: set[asyncio.Task[None]] = set()
+        self._admission = Admission(self._log_in)
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="backstore")
         self._ticker: asyncio.TimerHandle | None = None
         self._session_number = 0
@@ -163,9 +160,7 @@ class TargetServer:
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
-        for login in list(self._logins):
-            login.cancel()
-        await asyncio.gather(*self._logins, return_exceptions=True)
+        await self._admission.close()
         await self._end(list(self._sessions.values()), "the target was stopped")
         for served in self._targets.values():
             await close_units(served.units.values())
@@ -259,7 +254,7 @@ class TargetServer:
         try:
             for portal in config.portals:
                 if portal not in self._listeners:
-                    self._listeners[portal] = await listen(portal, self._connected)
+                    self._listeners[portal] = await listen(portal, self._admission.connected)
                     opened.append(portal)
         except BaseException:
             for portal in opened:
@@ -276,40 +271,20 @@ class TargetServer:
                 if not listener.users:
                     self._listeners.pop(portal).close()
 
-    def _connected(self, listener: Listener, sock: socket.socket) -> None:
-        try:
-            address = sock.getpeername()[0]
-        except OSError:
-            sock.close()
-            return
-        if self._half_open.total() >= MAX_HALF_OPEN or self._half_open[address] >= MAX_HALF_OPEN_PER_ADDRESS:
-            sock.close()
-            return
-        self._half_open[address] += 1
-        task = asyncio.get_running_loop().create_task(self._log_in(listener, sock, address))
-        self._logins.add(task)
-        task.add_done_callback(self._logins.discard)
-
-    async def _log_in(self, listener: Listener, sock: socket.socket, address: str) -> None:
-        kept = False
-        try:
-            policy = PortalPolicy(
-                lambda name: self._on_portal(listener, name), self._session_for, self._discovery_chap
-            )
-            outcome = await log_in(sock, policy, address, DISCOVERY_LIMITS.command_window)
-            if outcome.result is None:
-                await send_responses(sock, outcome.answer)
-                self._login_failed(outcome, address)
-            else:
-                kept = await self._begin(listener, sock, address, outcome)
-        except OSError:
-            return  # the peer is gone, before it was anybody
-        finally:
-            self._half_open[address] -= 1
-            if not self._half_open[address]:
-                del self._half_open[address]
-            if not kept:
-                sock.close()
+    async def _log_in(self, listener: Listener, sock: socket.socket, address: str) -> bool:
+        """Run the login on a new connection. True when a session has the socket now."""
+        policy = PortalPolicy(
+            lambda name: self._on_portal(listener, name), self._session_for, self._discovery_chap
+        )
+        outcome = await log_in(sock, policy, address, DISCOVERY_LIMITS.command_window)
+        if outcome.result is None:
+            if outcome.status == login_status.AUTHENTICATION_FAILURE:
+                await self._admission.authentication_failed(address)
+            await send_responses(sock, outcome.answer)
+            self._login_failed(outcome, address)
+            return False
+        self._admission.authenticated(address)
+        return await self._begin(sock, address, outcome)
 
     def _on_portal(self, listener: Listener, name: str) -> TargetConfig | None:
         served = self._targets.get(name)
@@ -353,9 +328,7 @@ class TargetServer:
             if tsih not in self._by_tsih:
                 return tsih
 
-    async def _begin(
-        self, listener: Listener, sock: socket.socket, address: str, outcome: LoginOutcome
-    ) -> bool:
+    async def _begin(self, sock: socket.socket, address: str, outcome: LoginOutcome) -> bool:
         """The login is over: the session begins. False when it could not."""
         result = outcome.result
         assert result is not None

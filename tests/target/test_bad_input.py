@@ -16,7 +16,7 @@ import pytest
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.pdu import LoginRequest, LoginResponse, NopOut, Reject, ScsiCommand, ScsiDataOut
 from san_console.scsi import cdb
-from san_console.target import connection, login, server
+from san_console.target import admission, connection, login
 from san_console.target.config import BackstoreSpec, LunConfig
 from tests.target.raw_initiator import RawInitiator, Served, config, settings, until
 
@@ -42,8 +42,8 @@ async def attacked(served: Served | None = None) -> AsyncIterator[Served]:
         await song
         await canary.close()
         await until(lambda: not running.server.sessions())
-        assert not running.server._half_open
-        assert not running.server._logins
+        assert not running.server._admission.half_open
+        assert not running.server._admission.logins
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ async def test_a_slow_login_has_a_deadline_over_all_of_it(monkeypatch: pytest.Mo
 
 
 async def test_half_open_logins_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_HALF_OPEN_PER_ADDRESS", 8)
+    monkeypatch.setattr(admission, "MAX_HALF_OPEN_PER_ADDRESS", 8)
     async with attacked() as served:
         many = [await served.raw() for _ in range(30)]
-        await until(lambda: served.server._half_open.total() == 8)
+        await until(lambda: served.server._admission.half_open.total() == 8)
         refused = 0
         for one in many[8:]:
             refused += await one.closed() == b""
         assert refused == 22
         for one in many:
             await one.close()
-        await until(lambda: not served.server._half_open)
+        await until(lambda: not served.server._admission.half_open)
         await (await served.login()).close()
 
 
@@ -252,3 +252,25 @@ async def test_commands_far_outside_of_the_window_are_ignored() -> None:
             )
         await one.ping()
         await one.close()
+
+
+async def test_guessing_secrets_becomes_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    door = admission.Admission(lambda *_: asyncio.sleep(0, False))
+    monkeypatch.setattr("san_console.target.admission.asyncio.sleep", pause)
+    for _ in range(12):
+        await door.authentication_failed("10.0.0.1")
+    assert pauses[:3] == [0.25, 0.5, 1.0]
+    assert max(pauses) == admission.MAX_PAUSE_S
+    door.authenticated("10.0.0.1")
+    before = len(pauses)
+    await door.authentication_failed("10.0.0.1")
+    await door.authentication_failed("10.0.0.2")
+    assert len(pauses) == before
+    for number in range(admission.MAX_REMEMBERED_ADDRESSES + 10):
+        await door.authentication_failed(f"host{number}")
+    assert len(door._failures) == admission.MAX_REMEMBERED_ADDRESSES
