@@ -1,266 +1,415 @@
-"""Sessions of this computer's initiator: state, figures, and everything that can be known about one."""
+"""Sessions: what is logged in, what is being tried again, and live what each one does."""
 
 from __future__ import annotations
 
-from functools import partial
+import logging
 from typing import Any, Final
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QMenu
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtWidgets import QMenu, QWidget
 
+from san_console.api.engine_objects import Sample
 from san_console.api.initiator_objects import Session
-from san_console.api.methods import ById, Logout, SetFavourite
+from san_console.api.methods import StatisticsOf
+from san_console.api.problems import Problem
 from san_console.console import commands
 from san_console.gui import words
 from san_console.gui.context import Context
-from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.icons import set_icon
 from san_console.gui.models.object_model import ObjectTableModel
-from san_console.gui.states import is_degraded, is_down
-from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
-from san_console.gui.views.session_columns import session_columns
-from san_console.gui.views.session_details import ConnectionsTab, KeysTab, LunsTab, TasksTab, TimelineTab
-from san_console.gui.views.session_performance import PerformanceTab
-from san_console.gui.widgets.buttons import Button, enable
-from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.theme.theme import tokens
+from san_console.gui.theme.tokens import HEADER_HEIGHT_PX, ROW_HEIGHT_PX
+from san_console.gui.views.page import Details, DetailTab, FilterRow, KeptSplitter, Page
+from san_console.gui.views.sessions_actions import SessionActions, belongs
+from san_console.gui.views.sessions_columns import session_columns
+from san_console.gui.views.sessions_connections import ConnectionsTab
+from san_console.gui.views.sessions_keys import KeysTab
+from san_console.gui.views.sessions_luns import SessionLunsTab
+from san_console.gui.views.sessions_performance import PerformanceTab
+from san_console.gui.views.sessions_words import SPARKLINE_S, degraded, ended, in_words
+from san_console.gui.views.timeline_tab import TimelineTab
+from san_console.gui.widgets.buttons import Button, IconButton, enable
+from san_console.gui.widgets.cards import Card, vertical
+from san_console.gui.widgets.empty import EmptyState
+from san_console.gui.widgets.job_list import JobList
+from san_console.gui.widgets.labels import tooltip_text
 from san_console.gui.widgets.menus import add_action
-from san_console.gui.widgets.problems import InlineProblem
+from san_console.gui.widgets.problem_strip import ProblemStrip
 from san_console.gui.widgets.table import TableView
+from san_console.gui.widgets.table_stack import TableStack
 
-SPANS: Final = ((60, "Last 60 s"), (300, "Last 5 min"), (600, "Last 10 min"))
+log = logging.getLogger(__name__)
+
+TICK_MS: Final = 1000
+"""How often "next try in 8 s" counts down, also while no figures come."""
+
+MAX_ENDED: Final = 200
+"""Sessions that ended while this window is open, kept for their time lines."""
+
+TABLE_SHARE: Final = 0.42
+"""Of the height, at first, for a table with many rows; a short table takes what its rows need."""
+
+_DOWN: Final = ("retrying", "failed")
+_UP: Final = ("logged_in", "logging_in")
+
+
+class TasksTab(DetailTab):
+    """Long work on the session and its LUNs."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.list = JobList(context, self.tr("No task runs on this session"))
+        vertical(self).addWidget(self.list)
+
+    def show_object(self, item: Any) -> None:
+        session = item if isinstance(item, Session) else None
+        self.list.show_jobs(job for job in self.host.values("jobs") if session and belongs(job, session))
 
 
 class SessionsPage(Page):
+    """Sessions of this computer's own initiator."""
+
     key = "sessions"
     title = "Sessions"
     collections = ("sessions", "luns", "events", "jobs")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._spans_s = 60
-        self.rescan = Button(
-            "Rescan LUNs", self._rescan, icon="refresh-cw", tip="Ask again which LUNs there are"
+        self.actions_of = SessionActions(context, self)
+        self._ended: dict[str, Session] = {}
+        self._fitted = False
+        self.model = ObjectTableModel(
+            session_columns(self.host, context.now),
+            fields={"alias": lambda s: s.alias, "auth": lambda s: s.auth, "id": lambda s: s.id},
         )
-        self.log_out = Button("Log out", self._ask_log_out, kind="danger", tip="Log out (Del)")
-        self.set_actions(self.rescan, self.log_out)
-        fields = {
-            "alias": lambda s: s.alias,
-            "auth": lambda s: s.auth,
-            "lun": self._lun_texts,
-            "favourite": lambda s: "yes" if s.login.favourite else "no",
-        }
-        self.model = ObjectTableModel(session_columns(self.host, context.now), fields=fields)
-        chips = (
-            ("all", "All", None),
-            ("up", "Up", lambda s: s.state == "logged_in" and not is_degraded(s)),
-            ("degraded", "Degraded", is_degraded),
-            ("down", "Down", is_down),
-        )
-        self.filter = FilterRow(self.model, "Filter: state:degraded portal:10.20.", chips)
-        self.span = Button("", kind="normal")
-        self._fill_span_menu()
-        self.filter.end.addWidget(self.span)
-        self.body.addWidget(self.filter)
+        self._make_actions()
+        self._make_filter()
         self.table = TableView(
-            self.model, "Sessions", preferences=context.preferences, layout_key="sessions", sort_by="target"
+            self.model,
+            self.tr("Sessions"),
+            preferences=context.preferences,
+            layout_key="sessions",
+            sort_by="state",
         )
         self.table.fill_menu = self._fill_menu
-        self.table.chosen.connect(self._chosen)
-        self.table.delete_asked.connect(self._ask_log_out)
-        empty = EmptyState(
+        self.table.chosen.connect(self._show_details)
+        self.table.opened.connect(self._open_performance)
+        self.table.delete_asked.connect(lambda: self.actions_of.log_out(self._loggable()))
+        self.empty = EmptyState(
             "activity",
-            "No sessions yet",
-            "Log in to a target, and its session shows here what it does, second by second.",
-            "Quick Connect",
-            context.window.quick_connect,
+            self.tr("Nothing is logged in"),
+            "Find targets first, or type an address into Quick Connect (Ctrl+K).",
+            self.tr("Discover targets"),
+            lambda: context.window.go("discover"),
         )
-        self.card = TableCard(self.table, empty, self.filter.clear)
-        self.card.setMinimumHeight(140)
+        card = Card(flush=True)
+        card.body.addWidget(TableStack(self.table, self.empty, self._clear_filter))
+        self.problem = ProblemStrip()
         self.details = Details(
             context,
             "sessions",
-            (
+            [
                 ("performance", "Performance", lambda: PerformanceTab(context)),
                 ("connections", "Connections", lambda: ConnectionsTab(context)),
                 ("keys", "Negotiated keys", lambda: KeysTab(context)),
-                ("luns", "LUNs", lambda: LunsTab(context)),
-                ("timeline", "Timeline", lambda: TimelineTab(context)),
+                ("luns", "LUNs", lambda: SessionLunsTab(context)),
+                ("timeline", "Timeline", self._make_timeline),
                 ("tasks", "Tasks", lambda: TasksTab(context)),
-            ),
+            ],
         )
-        self.problem = InlineProblem()
-        self.problem.setContentsMargins(0, 0, 0, 0)
-        self.details.body.insertWidget(0, self.problem)
-        splitter = KeptSplitter(
-            context, "sessions", Qt.Orientation.Vertical, (40, 60), self.card, self.details
+        self.below = QWidget()
+        lower = vertical(self.below)
+        lower.addWidget(self.problem)
+        lower.addWidget(self.details, 1)
+        self.splitter = KeptSplitter(
+            context, "sessions", Qt.Orientation.Vertical, [240, 380], card, self.below
         )
-        self.body.addWidget(splitter, 1)
-        self._splitter = splitter
+        # More height goes to the charts, not to empty rows.
+        self.splitter.setStretchFactor(0, 0)
+        self.splitter.setStretchFactor(1, 1)
+        self.body.addWidget(self.splitter, 1)
+        self._ticker = QTimer(self, interval=TICK_MS)
+        self._ticker.timeout.connect(self._tick)
+        self._add_keys()
+        self.reload()
 
-    def _lun_texts(self, session: Session) -> str:
-        luns = (lun for lun in self.host.values("luns") if lun.session_id == session.id)
-        return " ".join(f"{lun.identity} {lun.vendor} {lun.product}" for lun in luns)
+    def _make_actions(self) -> None:
+        self.favourite_button = IconButton("star", "Favourite", self._toggle_favourite, role="muted")
+        self.favourite_button.setCheckable(True)
+        self.retry_button = Button(
+            self.tr("Retry now"),
+            lambda: self.actions_of.retry_now(self._selected("retrying")),
+            icon="rotate-cw",
+            tip="Try to log in at once instead of waiting",
+        )
+        self.stop_button = Button(
+            self.tr("Stop retrying"),
+            lambda: self.actions_of.stop_retrying(self._selected("retrying")),
+            icon="ban",
+            tip="No more tries; the session stays on the list",
+        )
+        self.rescan_button = Button(
+            self.tr("Rescan LUNs"),
+            lambda: self.actions_of.rescan(self._selected("logged_in")),
+            icon="refresh-cw",
+            tip="Ask the target anew which LUNs there are (F5)",
+        )
+        self.logout_button = Button(
+            self.tr("Log out"),
+            lambda: self.actions_of.log_out(self._loggable()),
+            kind="danger",
+            tip="End the session; what it hits is said first (Ctrl+Shift+L)",
+        )
+        self.set_actions(
+            self.favourite_button, self.retry_button, self.stop_button, self.rescan_button, self.logout_button
+        )
 
-    def _fill_span_menu(self) -> None:
-        menu = QMenu(self.span)
-        for seconds, text in SPANS:
-            add_action(menu, text, partial(self._set_span, seconds, text))
-        self.span.set_menu(menu)
-        kept = self.context.preferences.get("sessions.span", 60)
-        self._set_span(*next(((s, t) for s, t in SPANS if s == kept), SPANS[0]))
+    def _make_filter(self) -> None:
+        self.filter = FilterRow(
+            self.model,
+            self.tr("Filter: state:degraded portal:10.20."),
+            [
+                ("all", "All", lambda s: s.state != "logged_out"),
+                ("up", "Up", lambda s: s.state in _UP and not degraded(s)),
+                ("degraded", "Degraded", degraded),
+                ("retrying", "Retrying", lambda s: s.state == "retrying"),
+                ("failed", "Failed", lambda s: s.state == "failed"),
+                ("ended", "Ended", lambda s: s.state == "logged_out"),
+            ],
+        )
+        self.filter.apply()
+        self.filter.chips["ended"].setToolTip("Ended while this window is open: their time lines are kept")
+        self.body.addWidget(self.filter)
 
-    def _set_span(self, seconds: int, text: str) -> None:
-        self._spans_s = seconds
-        self.span.setText(text)
-        self.span.setAccessibleName(f"Time shown: {text}")
-        self.context.preferences.set("sessions.span", seconds)
-        if hasattr(self, "details"):
-            self.details.sampled()
+    def _make_timeline(self) -> TimelineTab:
+        return TimelineTab(
+            self.context, self.tr("What happened to the session"), lambda session: [session.id]
+        )
 
-    # the replica
+    def _add_keys(self) -> None:
+        for keys, action in (
+            ("Ctrl+Shift+L", lambda: self.actions_of.log_out(self._loggable())),
+            ("Ctrl+R", lambda: self.actions_of.retry_now(self._selected("retrying"))),
+        ):
+            shortcut = QShortcut(QKeySequence(keys), self, action)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+
+    # the page's side
 
     def reload(self) -> None:
-        self.model.set_objects(self.host.values("sessions"))
+        known = {session.id: session for session in self.host.values("sessions")}
+        for session in list(self.model.objects()):
+            if session.id not in known and session.state != "logged_out":
+                self._remember(session)
+        for identifier in known:
+            self._ended.pop(identifier, None)
+        self.model.set_objects([*known.values(), *self._ended.values()])
+        self.table.select_first()
+        self._ask_history(list(known))
 
     def apply_changes(self, collection: str, changes: list[Any]) -> None:
-        if collection == "sessions":
-            self.model.apply(changes)
+        if collection != "sessions":
+            return
+        for change in changes:
+            if change.new is None and change.old is not None:
+                # A session that is gone stays readable: its time line outlives it.
+                change.new = self._remember(change.old)
+            elif change.new is not None:
+                self._ended.pop(change.id, None)
+        self.model.apply(changes)
+
+    def _ask_history(self, ids: list[str]) -> None:
+        """The last minute of every session, for the lines in the table; the charts ask for more."""
+        if ids and self.host.connected:
+            self.host.call(
+                "statistics.history",
+                StatisticsOf(ids=ids, seconds=SPARKLINE_S),
+                self._take_history,
+                self._no_history,
+                owner=self,
+            )
+
+    def _take_history(self, samples: list[Sample]) -> None:
+        self.host.replica.add_history(samples)
+        self.model.refresh_live()
+
+    @staticmethod
+    def _no_history(problem: Problem) -> None:
+        # The lines then begin now; nothing that the user could mend.
+        log.info("no figures of before: %s", problem.code)
+
+    def _remember(self, session: Session) -> Session:
+        kept = self._ended[session.id] = ended(session)
+        while len(self._ended) > MAX_ENDED:
+            self._ended.pop(next(iter(self._ended)))
+        return kept
 
     def refresh(self) -> None:
+        self.summary.setText(in_words(self.model.objects()))
         self.filter.count()
-        sessions = self.host.values("sessions")
-        targets = len({session.target for session in sessions})
-        parts = [f"{words.counted(len(sessions), 'session')} to {words.counted(targets, 'target')}"]
-        degraded, down = sum(map(is_degraded, sessions)), sum(map(is_down, sessions))
-        parts += [f"{degraded} degraded"] if degraded else []
-        parts += [f"{down} down"] if down else []
-        self.summary.setText(", ".join(parts) if sessions else "none")
-        self.details.setVisible(bool(sessions))
+        for key in ("degraded", "failed", "ended"):
+            chip = self.filter.chips[key]
+            chip.setVisible(self.filter.chosen == key or not chip.text().endswith(" 0"))
         self.table.select_first()
-        self._chosen()
+        self._fit()
+        self._show_details()
 
     def sampled(self) -> None:
         self.model.refresh_live()
         self.details.sampled()
 
-    def _chosen(self) -> None:
-        chosen = self.table.selected_objects()
-        session = self.table.current_object()
-        many = len(chosen)
-        self.log_out.setText(f"Log out {many} sessions" if many > 1 else "Log out")
-        enable(self.log_out, bool(chosen), "Select a session")
-        up = any(one.state == "logged_in" for one in chosen)
-        enable(self.rescan, up, "Only a session that is logged in can be asked")
-        self._show_problem(session)
-        self.details.show_object(session)
-
-    def _show_problem(self, session: Session | None) -> None:
-        if session is None or session.problem is None:
-            self.problem.hide()
-            return
-        actions = []
-        if session.state == "retrying":
-            actions = [
-                ("Retry now", partial(self._by_id, "sessions.retry_now", session.id)),
-                ("Stop retrying", partial(self._by_id, "sessions.stop_retrying", session.id)),
-            ]
-        elif session.state == "failed":
-            actions = [("Try again", partial(self._by_id, "sessions.retry_now", session.id))]
-        self.problem.show_problem(session.problem, *actions)
-
-    # actions
-
-    def _by_id(self, method: str, session_id: str) -> None:
-        self.host.call(method, ById(id=session_id), owner=self)
-
-    def _rescan(self) -> None:
-        for session in self.table.selected_objects():
-            if session.state == "logged_in":
-                self._by_id("sessions.rescan", session.id)
-
-    def _ask_log_out(self) -> None:
-        chosen = self.table.selected_objects()
-        if not chosen:
-            return
-        lines = []
-        for session in chosen:
-            sample = self.host.replica.newest_sample(session.id)
-            busy = sample is not None and (sample.read_iops or sample.write_iops)
-            load = (
-                f", {sample.read_iops + sample.write_iops:,.0f} operations a second now"
-                if busy and sample
-                else ""
-            )
-            name = words.short_name(session.target)
-            lines.append(f"{name} at {session.portal}: {words.counted(session.lun_count, 'LUN')}{load}")
-        many = len(chosen) > 1
-        Confirmation(
-            f"Log out {len(chosen)} sessions?"
-            if many
-            else f"Log out of {words.short_name(chosen[0].target)}?",
-            f"Log out {len(chosen)} sessions" if many else "Log out",
-            partial(self._log_out, [session.id for session in chosen]),
-            text="Whatever uses these LUNs loses them. Nothing on them is changed.",
-            consequences=lines,
-            parent=self,
-        ).open()
-
-    def _log_out(self, ids: list[str], dialog: Confirmation) -> None:
-        waiting = set(ids)
-
-        def done(session_id: str, _result: object) -> None:
-            waiting.discard(session_id)
-            if not waiting:
-                dialog.finished_ok()
-                self.context.window.say(f"Logged out of {words.counted(len(ids), 'session')}", "good")
-
-        for session_id in ids:
-            params = Logout(id=session_id)
-            done_one = partial(done, session_id)
-            self.host.call("sessions.logout", params, done_one, dialog.finished_badly, owner=dialog)
-
-    def _fill_menu(self, menu: QMenu) -> None:
-        session = self.table.current_object()
-        if session is None:
-            return
-        retrying = session.state == "retrying"
-        if retrying:
-            add_action(menu, "Retry now", partial(self._by_id, "sessions.retry_now", session.id), icon="play")
-            stop = partial(self._by_id, "sessions.stop_retrying", session.id)
-            add_action(menu, "Stop retrying", stop, icon="square")
-        up = session.state == "logged_in"
-        add_action(menu, "Rescan LUNs", self._rescan, icon="refresh-cw", enabled=up)
-        favourite = session.login.favourite
-        action = add_action(menu, "Favourite: log in when the engine starts", icon="star", checked=favourite)
-        action.toggled.connect(partial(self._set_favourite, session.id))
-        menu.addSeparator()
-        add_action(menu, "Copy target name", partial(_copy, session.target), icon="copy")
-        add_action(menu, "Copy as san-console command", partial(self._copy_command, session), icon="terminal")
-        menu.addSeparator()
-        add_action(menu, "Log out…", self._ask_log_out, icon="log-out", shortcut="Del", danger=True)
-
-    def _set_favourite(self, session_id: str, on: bool) -> None:
-        self.host.call("sessions.set_favourite", SetFavourite(id=session_id, favourite=on), owner=self)
-
-    def _copy_command(self, session: Session) -> None:
-        try:
-            _copy(commands.login(session.target, session.portal))
-        except ValueError as error:
-            self.context.window.say(str(error), "bad")
-
-    # keys
-
     def select(self, identifier: str) -> None:
         if not self.table.select_id(identifier):
             self.filter.clear()
+            if identifier in self._ended:
+                self.filter.choose("ended")
             self.table.select_id(identifier)
 
     def focus_filter(self) -> None:
-        self.filter.line.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.filter.line.setFocus()
 
     def renew(self) -> None:
-        self._rescan()
+        self.actions_of.rescan(self._selected("logged_in"))
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._ticker.start()
+        if self.focusWidget() is None:
+            self.table.setFocus()
 
-def _copy(text: str) -> None:
-    QGuiApplication.clipboard().setText(text)
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._ticker.stop()
+
+    # inside
+
+    def _open_performance(self, _identifier: str) -> None:
+        self.details.open("performance")
+
+    def _tick(self) -> None:
+        self.model.refresh_live()
+
+    def _clear_filter(self) -> None:
+        self.filter.clear()
+        self.refresh()
+
+    def _fit(self) -> None:
+        """At first, the table is as high as its rows; after that the user's splitter rules."""
+        if self._fitted or not self.model.rowCount() or self.context.preferences.get("splitter.sessions"):
+            return
+        self._fitted = True
+        whole = sum(self.splitter.sizes())
+        rows = min(self.model.rowCount(), 12)
+        wanted = min(HEADER_HEIGHT_PX + ROW_HEIGHT_PX * max(rows, 3) + 4, int(whole * TABLE_SHARE))
+        self.splitter.setSizes([wanted, whole - wanted])
+
+    def _selected(self, state: str) -> list[Session]:
+        return [session for session in self.table.selected_objects() if session.state == state]
+
+    def _loggable(self) -> list[Session]:
+        return [s for s in self.table.selected_objects() if s.state not in ("logged_out", "logging_out")]
+
+    def _toggle_favourite(self) -> None:
+        sessions = self._loggable()
+        wanted = not all(session.login.favourite for session in sessions)
+        self.actions_of.set_favourite(sessions, wanted)
+
+    def _show_details(self) -> None:
+        session = self.table.current_object()
+        self._show_buttons()
+        troubled = session is not None and session.state in _DOWN and session.problem is not None
+        if troubled and session.state == "failed":
+            self.problem.show_problem(session.problem, ("Log in again…", lambda: self._log_in_again(session)))
+        else:
+            self.problem.show_problem(session.problem if troubled else None)
+        self.below.setVisible(bool(len(self.model)))
+        luns = sum(1 for lun in self.host.values("luns") if session and lun.session_id == session.id)
+        self.details.set_title("luns", f"LUNs {luns}" if luns else "LUNs")
+        jobs = sum(1 for job in self.host.values("jobs") if session and belongs(job, session))
+        self.details.set_title("tasks", f"Tasks {jobs}" if jobs else "Tasks")
+        self.details.show_object(session)
+
+    def _log_in_again(self, session: Session) -> None:
+        self.context.window.quick_connect(session.target, session.portal)
+
+    def _show_buttons(self) -> None:
+        chosen = self._loggable()
+        retrying = self._selected("retrying")
+        self.retry_button.setVisible(bool(retrying))
+        self.stop_button.setVisible(bool(retrying))
+        enable(self.rescan_button, bool(self._selected("logged_in")), "No session that is up is selected")
+        enable(self.logout_button, bool(chosen), "Select a session first")
+        text = f"Log out {len(chosen)} sessions" if len(chosen) > 1 else "Log out"
+        self.logout_button.setText(text)
+        self.logout_button.setAccessibleName(text)
+        favourite = bool(chosen) and all(session.login.favourite for session in chosen)
+        self.favourite_button.setEnabled(bool(chosen))
+        self.favourite_button.setChecked(favourite)
+        set_icon(self.favourite_button, "star", "warning" if favourite else "muted", tokens())
+        said = (
+            "Favourite: logs in again when the engine starts. Press to take that back"
+            if favourite
+            else "Make it a favourite: log in again when the engine starts"
+        )
+        self.favourite_button.setToolTip(tooltip_text(said))
+        self.favourite_button.setAccessibleName(said)
+
+    def _fill_menu(self, menu: QMenu) -> None:
+        session = self.table.current_object()
+        if not isinstance(session, Session):
+            return
+        up, waiting, chosen = self._selected("logged_in"), self._selected("retrying"), self._loggable()
+        if waiting:
+            add_action(menu, "Retry now", lambda: self.actions_of.retry_now(waiting), icon="rotate-cw")
+            add_action(menu, "Stop retrying", lambda: self.actions_of.stop_retrying(waiting), icon="ban")
+        if up:
+            add_action(
+                menu, "Rescan LUNs", lambda: self.actions_of.rescan(up), icon="refresh-cw", shortcut="F5"
+            )
+        add_action(
+            menu,
+            "Show target",
+            lambda: self.context.window.go("targets", session.target),
+            icon="target",
+        )
+        if chosen:
+            favourite = all(one.login.favourite for one in chosen)
+            add_action(menu, "Favourite", self._toggle_favourite, checked=favourite)
+        menu.addSeparator()
+        name = words.short_name(session.target)
+        add_action(menu, "Copy target name", lambda: self._copy(session.target), icon="copy")
+        add_action(
+            menu, f"Copy log-in of {name} as command", lambda: self._copy_login(session), icon="terminal"
+        )
+        if chosen:
+            menu.addSeparator()
+            add_action(
+                menu,
+                "Log out…",
+                lambda: self.actions_of.log_out(chosen),
+                icon="log-out",
+                shortcut="Ctrl+Shift+L",
+                danger=True,
+            )
+
+    @staticmethod
+    def _copy(text: str) -> None:
+        QGuiApplication.clipboard().setText(text)
+
+    def _copy_login(self, session: Session) -> None:
+        identity = self.host.get("identities", session.login.identity_id)
+        mutual = self.host.get("identities", session.login.mutual_identity_id)
+        try:
+            line = commands.login(
+                session.target,
+                session.portal,
+                chap_user=identity.user if identity is not None else "",
+                mutual_user=mutual.user if mutual is not None else "",
+                favourite=session.login.favourite,
+            )
+        except ValueError as error:
+            self.context.window.say(f"No command was copied: {error}.", "bad")
+            return
+        self._copy(line)
+        self.context.window.say("The command was copied; it asks for the secret.", "good")

@@ -13,9 +13,10 @@ from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.sessions_words import connection_up, since_text, state_tone, state_word
 from san_console.gui.widgets.cards import Line, vertical
-from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.table import TableView
+from san_console.gui.widgets.table_stack import TableStack
 
 
 class ConnectionsTab(DetailTab):
@@ -38,8 +39,7 @@ class ConnectionsTab(DetailTab):
         outer.addLayout(top)
         outer.addWidget(Line())
         self.empty = EmptyState("unplug", self.tr("No connection"), "The session is not logged in.")
-        card = TableCard(self.table, self.empty)
-        card.setProperty("kind", "")
+        card = TableStack(self.table, self.empty)
         outer.addWidget(card, 1)
 
     def _columns(self) -> list[Column]:
@@ -53,7 +53,7 @@ class ConnectionsTab(DetailTab):
                 tone=lambda c: "good" if connection_up(c) else "warning",
                 width=124,
             ),
-            Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, right=True, width=60),
+            Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, right=True, width=72),
             Column("local", "From this computer", lambda c: c.local, mono=True, width=210, elide_middle=True),
             Column("remote", "To the portal", lambda c: c.remote, mono=True, stretch=True, elide_middle=True),
             Column("header_digest", "Header digest", lambda c: c.header_digest, width=120),

@@ -14,8 +14,9 @@ from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import DetailTab, FilterRow
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Line, vertical
-from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.table import TableView
+from san_console.gui.widgets.table_stack import TableStack
 from san_console.names.display import visible
 
 _NOT_UNDERSTOOD: Final = "NotUnderstood"
@@ -72,8 +73,7 @@ class KeysTab(DetailTab):
         empty = EmptyState(
             "list-checks", self.tr("Nothing was negotiated yet"), "The keys come with the first log-in."
         )
-        card = TableCard(self.table, empty, self.filter.clear)
-        card.setProperty("kind", "")
+        card = TableStack(self.table, empty, self.filter.clear)
         outer.addWidget(card, 1)
         QShortcut(QKeySequence.StandardKey.Find, self.table, self.filter.line.setFocus)
 

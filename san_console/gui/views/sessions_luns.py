@@ -12,8 +12,9 @@ from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.cards import vertical
-from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.table import TableView
+from san_console.gui.widgets.table_stack import TableStack
 
 _STATE_WORDS: Final[dict[str, str]] = {"reading": "Reading", "ready": "Ready", "failed": "Failed"}
 _STATE_TONES: Final[dict[str, Tone]] = {"reading": "accent", "ready": "good", "failed": "bad"}
@@ -39,8 +40,7 @@ class SessionLunsTab(DetailTab):
         )
         self.table.opened.connect(lambda identifier: context.window.go("luns", identifier))
         self.empty = EmptyState("database", self.tr("No LUN"), "")
-        card = TableCard(self.table, self.empty)
-        card.setProperty("kind", "")
+        card = TableStack(self.table, self.empty)
         vertical(self).addWidget(card)
 
     @staticmethod
@@ -55,7 +55,7 @@ class SessionLunsTab(DetailTab):
                 tooltip=lambda lun: lun.problem.message if lun.problem is not None else lun.state,
                 width=110,
             ),
-            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, right=True, width=60),
+            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, right=True, width=72),
             Column(
                 "identity", "Identity", lambda lun: lun.identity, mono=True, elide_middle=True, stretch=True
             ),

@@ -231,6 +231,9 @@ class PerformanceTab(DetailTab):
         if not samples:
             self.peaks.setText(self.tr("No figures: this session has moved no data yet."))
             return
+        if not any(one.read_iops or one.write_iops for one in samples):
+            self.peaks.setText(self.tr("No data was moved in this time."))
+            return
         parts = [
             f"read at most {words.rate(max(one.read_bytes_per_s for one in samples))}",
             f"write {words.rate(max(one.write_bytes_per_s for one in samples))}",

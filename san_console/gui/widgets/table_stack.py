@@ -1,0 +1,49 @@
+"""A table without a frame of its own, for the inside of a card: with an empty state, and one for the
+filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from san_console.gui.widgets.empty import EmptyState
+from san_console.gui.widgets.table import TableView
+
+
+class TableStack(QStackedWidget):
+    """Shows `table` while it has rows. As small as its surroundings want: what does not fit scrolls."""
+
+    def __init__(
+        self,
+        table: TableView,
+        empty: EmptyState,
+        clear_filter: Callable[[], object] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.table = table
+        self.empty = empty
+        self._unfit = EmptyState(
+            "search", "Nothing fits the filter", "", "Clear filter", clear_filter, primary=False
+        )
+        for widget in (table, empty, self._unfit):
+            self.addWidget(widget)
+        table.table.counted.connect(self._choose)
+        self._choose()
+
+    def minimumSizeHint(self) -> QSize:
+        return self.table.minimumSizeHint()
+
+    def _choose(self) -> None:
+        model = self.table.table
+        if model.rowCount():
+            wanted: QWidget = self.table
+        elif len(model) and model.filtered:
+            wanted = self._unfit
+        else:
+            wanted = self.empty
+        if self.currentWidget() is not wanted:
+            self.setCurrentWidget(wanted)
