@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from san_console.api.initiator_objects import Session, Source, Target, TargetPortal
+from san_console.api.serving_objects import IsnsServer
 from san_console.gui import words
 from san_console.gui.theme.tokens import Tone
 
@@ -61,6 +62,11 @@ def connections_text(session: Session) -> str:
     return str(up) if up == all_of_them or not up else f"{up} of {all_of_them}"
 
 
+def is_in_use(server: IsnsServer) -> bool:
+    """Whether a name server is more than the embedded one that nobody has started."""
+    return not server.embedded or server.state == "running"
+
+
 def change_tone(target: Target) -> Tone:
     return _CHANGE_TONES[target.change]
 
@@ -109,8 +115,13 @@ def source_kind(source: Source) -> str:
     return _KINDS[source.kind]
 
 
+def _since(seconds: float) -> str:
+    text = words.ago(seconds)
+    return text if text == "just now" else text.removesuffix(" ago")
+
+
 def source_line(source: Source, now: float) -> tuple[str, Tone]:
-    """The second line of a source: `SendTargets · 5 targets · 2 min ago`, and the tone of its dot."""
+    """The second line of a source: `SendTargets · 5 targets · 2 min`, and the tone of its dot."""
     kind, found = source_kind(source), words.counted(source.target_count, "target")
     if source.kind == "manual":
         return found, "muted"
@@ -123,4 +134,4 @@ def source_line(source: Source, now: float) -> tuple[str, Tone]:
     more = " · cut off" if source.truncated else ""
     skipped = f" · {source.skipped} skipped" if source.skipped else ""
     tone: Tone = "warning" if source.truncated or source.skipped else "good"
-    return f"{kind} · {found}{more}{skipped} · {words.ago(now - source.last_run_at)}", tone
+    return f"{kind} · {found}{more}{skipped} · {_since(now - source.last_run_at)}", tone

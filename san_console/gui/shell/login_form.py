@@ -38,6 +38,7 @@ class IdentityField(QWidget):
         super().__init__(parent)
         self._host = host
         self._none_text = none_text
+        self._offers_typed = True
         box = vertical(self, gap=4)
         label = PlainLabel(title, style="small")
         self.choice = QComboBox()
@@ -68,10 +69,16 @@ class IdentityField(QWidget):
             note = {"keyring": "from the keyring", "memory": "in memory", "missing": "secret missing"}
             text = f"{visible(identity.user, 60)}   {note[identity.place]}"
             self.choice.addItem(key, text, identity.id)
-        self.choice.addItem(icon("plus", tokens().text), "Type a name and a secret…", NEW_IDENTITY)
+        if self._offers_typed:
+            self.choice.addItem(icon("plus", tokens().text), "Type a name and a secret…", NEW_IDENTITY)
         self.choose(chosen)
         self.choice.blockSignals(False)
         self._chosen()
+
+    def offer_typed(self, on: bool) -> None:
+        """Whether a name and a secret may be typed here instead of choosing an identity."""
+        self._offers_typed = on
+        self.fill()
 
     def identity_choice(self) -> str:
         data = self.choice.currentData()

@@ -18,6 +18,7 @@ from san_console.gui.shell.navigation import Navigation
 from san_console.gui.shell.popups import OutsideClicks, within
 from san_console.gui.shell.status_bar import StatusBar
 from san_console.gui.shell.top_bar import TopBar
+from san_console.gui.states import is_in_use
 from san_console.gui.theme.tokens import GRID_PX, STATUS_BAR_HEIGHT_PX, TOP_BAR_HEIGHT_PX, Tone
 from san_console.gui.views.page import Page
 from san_console.gui.views.registry import PAGES, spec
@@ -142,10 +143,11 @@ class MainWindow(QMainWindow):
         """Nothing was found, typed in, logged in to or served yet."""
         collections = self.host.replica.collections
         sources = [source for source in collections["sources"].values() if source.kind != "manual"]
-        others = ("targets", "sessions", "local_targets", "identities", "isns_servers")
-        return (
-            self.host.replica.revision is not None and not sources and not any(map(collections.get, others))
-        )
+        others = ("targets", "sessions", "local_targets", "identities")
+        if self.host.replica.revision is None or sources or any(map(collections.get, others)):
+            return False
+        # The embedded name server is always on the list; it counts once it runs.
+        return not any(is_in_use(server) for server in collections["isns_servers"].values())
 
     def _show_page(self) -> None:
         if self.page_key == "discover" and self.nothing_known:

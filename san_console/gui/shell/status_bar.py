@@ -47,12 +47,6 @@ def keyring_words(keyring: Keyring) -> tuple[str, Tone]:
     return word, tone
 
 
-def sessions_at_a_glance(host: QtHost) -> tuple[int, str]:
-    """(sessions that are up, what is wrong with the others: `1 degraded, 1 down`)."""
-    sessions = host.values("sessions")
-    return sum(session.state == UP_STATE for session in sessions), trouble(sessions)
-
-
 class _Figure(QWidget):
     """`6 sessions · 1 down`: a strong part, and words around it."""
 
@@ -107,9 +101,12 @@ class StatusBar(QFrame):
         _text, tone = STATE_WORDS[host.state]
         self._dot.set_tone(tone)
         self._note.setText("" if host.state == "connected" else host.state_text)
-        up, troubled = sessions_at_a_glance(host)
+        sessions = host.values("sessions")
+        troubled = trouble(sessions)
+        up = sum(session.state == UP_STATE for session in sessions)
         if troubled:
-            self._sessions.say("", str(up), "up ·", troubled, tones=(None, "text", "muted", "warning"))
+            tones: tuple[Tone | None, ...] = (None, "text", "muted", "warning")
+            self._sessions.say("", str(len(sessions)), "sessions ·", troubled, tones=tones)
         else:
             self._sessions.say("", str(up), "session up" if up == 1 else "sessions up")
         engine = host.engine

@@ -21,6 +21,12 @@ QUICK_WIDTH_PX: Final = 505
 PLACEHOLDER: Final = "Quick Connect: address, iSCSI name or iscsi:// URL"
 
 
+_WISHES: Final = (
+    Qt.FocusReason.MouseFocusReason,
+    Qt.FocusReason.ShortcutFocusReason,
+)
+
+
 class QuickConnectField(QLineEdit):
     """Where everything begins. Enter goes on, Escape leaves, Down goes into the panel."""
 
@@ -66,7 +72,9 @@ class QuickConnectField(QLineEdit):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        self.entered.emit()
+        # A window that comes to the front gives the focus back; that is no wish to connect.
+        if event.reason() in _WISHES:
+            self.entered.emit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:

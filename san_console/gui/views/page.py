@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from PySide6.QtCore import QSignalBlocker, Qt, QTimer
-from PySide6.QtGui import QIcon, QKeyEvent, QShowEvent
+from PySide6.QtGui import QIcon, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from san_console.gui.context import Context
@@ -22,6 +22,8 @@ from san_console.gui.widgets.labels import ElidedLabel, PlainLabel, restyle, too
 
 FILTER_WIDTH_PX: Final = 280
 REBUILD_MS: Final = 0
+MAX_FITTED: Final = 0.5
+MIN_FITTED_PX: Final = 140
 
 
 class Page(QWidget):
@@ -312,6 +314,7 @@ class KeptSplitter(QSplitter):
             handle = self.handle(number)
             if handle is not None:
                 handle.setAccessibleName("Drag to resize")
+        self._fitted = -1
         kept = self._preferences.get(self._key)
         fits = isinstance(kept, list) and len(kept) == len(widgets)
         if fits and all(isinstance(size, int) and size > 0 for size in kept):
@@ -319,3 +322,17 @@ class KeptSplitter(QSplitter):
         else:
             self.setSizes(list(sizes))
         self.splitterMoved.connect(lambda _at, _number: self._preferences.set(self._key, self.sizes()))
+
+    def fit_first(self, wanted_px: int) -> None:
+        """Give the first pane what it needs, at most `MAX_FITTED`, unless the user has moved the handle."""
+        if isinstance(self._preferences.get(self._key), list):
+            return
+        total = sum(self.sizes())
+        size = min(max(wanted_px, MIN_FITTED_PX), int(total * MAX_FITTED))
+        if total and size != self._fitted:
+            self._fitted = size
+            self.setSizes([size, total - size])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fitted = -1

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
-from san_console.gui.states import trouble
+from san_console.gui.states import is_in_use, trouble
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import Page
 
@@ -59,6 +59,11 @@ def _targets(host: QtHost) -> Badge:
     return Badge(f"{known:,}" if known else "")
 
 
+def _isns(host: QtHost) -> Badge:
+    number = sum(map(is_in_use, host.values("isns_servers")))
+    return Badge(f"{number:,}" if number else "")
+
+
 def _nothing(_host: QtHost) -> Badge:
     return Badge("")
 
@@ -69,7 +74,7 @@ PAGES: Final[tuple[PageSpec, ...]] = (
     PageSpec("sessions", "Sessions", "activity", "Initiator", "sessions", "SessionsPage", _sessions),
     PageSpec("luns", "LUNs", "database", "Initiator", "luns", "LunsPage", _count("luns")),
     PageSpec("serve", "Serve", "server", "Target", "serve", "ServePage", _count("local_targets")),
-    PageSpec("isns", "iSNS", "network", "Target", "isns", "IsnsPage", _count("isns_servers")),
+    PageSpec("isns", "iSNS", "network", "Target", "isns", "IsnsPage", _isns),
     PageSpec("secrets", "Secrets", "key-round", "Console", "secrets", "SecretsPage", _count("identities")),
     PageSpec("events", "Events", "list", "Console", "events", "EventsPage", _nothing),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QAbstractButton, QMenu, QPushButton, QToolButton, QWidget
@@ -14,6 +14,8 @@ from san_console.gui.theme.tokens import ICON_PX
 from san_console.gui.widgets.labels import tooltip_text
 
 ButtonKind = Literal["normal", "primary", "danger", "destroy", "quiet", "link"]
+
+_ICON_GAP: Final = "\u2009\u2009"
 
 _ICON_ROLES: dict[ButtonKind, str] = {
     "normal": "text",
@@ -39,7 +41,9 @@ class Button(QPushButton):
         name: str = "",
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(text, parent)
+        super().__init__(parent)
+        self._gap = _ICON_GAP if icon else ""
+        self.setText(text)
         if kind != "normal":
             self.setProperty("kind", kind)
         if icon:
@@ -48,12 +52,16 @@ class Button(QPushButton):
             self.setToolTip(tooltip_text(tip))
         if name:
             self.setObjectName(name)
-        self.setAccessibleName(text.replace("&", ""))
         self.setAutoDefault(False)
         self.setCursor(Qt.CursorShape.ArrowCursor)
         if on_click is not None:
             # `clicked` carries a bool that callers do not want.
             self.clicked.connect(lambda _checked=False: on_click())
+
+    def setText(self, text: str) -> None:  # Qt's name
+        # Styles put four pixels between icon and text, which is too little for line-drawn icons.
+        super().setText(f"{self._gap}{text}")
+        self.setAccessibleName(text.replace("&", ""))
 
     def set_menu(self, menu: QMenu) -> None:
         self.setProperty("hasMenu", True)

@@ -22,6 +22,9 @@ SPARKLINE_HEIGHT_PX: Final = 16
 BAR_WIDTH_PX: Final = 90
 BAR_HEIGHT_PX: Final = 6
 
+SELECTED: Final = object()
+"""The `detail` of a tag on a selected row."""
+
 Paint = Callable[[QPainter, QRect, str, Tone, Any, Column, QFont], None]
 
 
@@ -62,7 +65,8 @@ def _tag(
     width = min(QFontMetrics(small).horizontalAdvance(text) + 15, rect.width())
     box = QRectF(rect.left(), rect.center().y() - 9.5, width, 20)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(tokens().soft(tone)))
+    # On a selected row the accent's tag would melt into the selection.
+    painter.setBrush(QColor(tokens().surface if detail is SELECTED else tokens().soft(tone)))
     painter.drawRoundedRect(box, 4, 4)
     painter.setFont(small)
     painter.setPen(QColor(tokens().tone(tone)))
@@ -177,5 +181,7 @@ class CellDelegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         area = rect.adjusted(PADDING_PX, 0, -PADDING_PX, -1)
         text = str(index.data() or "")
-        _PAINTERS[column.kind](painter, area, text, tone, index.data(DetailRole), column, self._font(column))
+        selected_tag = column.kind == "tag" and state & QStyle.StateFlag.State_Selected
+        detail = SELECTED if selected_tag else index.data(DetailRole)
+        _PAINTERS[column.kind](painter, area, text, tone, detail, column, self._font(column))
         painter.restore()

@@ -150,6 +150,10 @@ class TableView(QTableView):
         elif self._kept:
             self.chosen.emit()
 
+    def fitting_height(self) -> int:
+        """What header and rows need, with the lines around them."""
+        return HEADER_HEIGHT_PX + self.table.rowCount() * ROW_HEIGHT_PX + 3
+
     # columns
 
     def _set_up_header(self, sort_by: str, descending: bool) -> None:

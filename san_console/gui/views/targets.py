@@ -1,0 +1,258 @@
+"""Targets that matter to this computer: with a session, a favourite, typed in by hand or set up for
+log-in.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMenu
+
+from san_console.api.initiator_objects import LoginSettings, Session, Target
+from san_console.api.methods import SetLogin, TargetByName
+from san_console.gui import words
+from san_console.gui.context import Context
+from san_console.gui.models.columns import Column
+from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.shell.quick_connect import best_portal
+from san_console.gui.states import is_degraded, is_down, is_unreachable, reach, session_state
+from san_console.gui.theme.tokens import Tone
+from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
+from san_console.gui.views.target_details import ChangesTab, LoginTab, PortalsTab
+from san_console.gui.views.target_use import LunsOfTarget, SessionsOfTarget
+from san_console.gui.widgets.buttons import Button, enable
+from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.menus import add_action
+from san_console.gui.widgets.table import TableView
+
+_DEFAULT_LOGIN = LoginSettings()
+
+
+def is_known(target: Target) -> bool:
+    """Whether the user does something with it, beyond that it was found."""
+    return bool(target.session_ids) or target.login != _DEFAULT_LOGIN or "manual" in target.found_by
+
+
+class TargetsPage(Page):
+    key = "targets"
+    title = "Targets"
+    collections = ("targets", "sessions", "luns")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.add = Button("Add target", self._add, icon="plus", tip="A target that nothing has found")
+        self.show_session = Button("Show session", self._go_to_session, icon="activity")
+        self.log_in = Button("Log in…", self._log_in, kind="primary", tip="Ctrl+L")
+        self.log_in.setShortcut("Ctrl+L")
+        self.set_actions(self.add, self.show_session, self.log_in)
+        fields = {"portal": lambda t: " ".join(p.address for p in t.portals)}
+        self.model = ObjectTableModel(self._columns(), fields=fields)
+        chips = (
+            ("all", "All", None),
+            ("in", "Logged in", lambda t: any(s.state == "logged_in" for s in self._sessions(t))),
+            ("favourites", "Favourites", lambda t: t.login.favourite),
+            ("trouble", "In trouble", self._in_trouble),
+        )
+        self.filter = FilterRow(self.model, "Filter targets", chips)
+        self.filter.base = is_known
+        self.filter.apply()
+        self.body.addWidget(self.filter)
+        self.table = TableView(
+            self.model, "Targets", preferences=context.preferences, layout_key="targets", sort_by="target"
+        )
+        self.table.chosen.connect(self._chosen)
+        self.table.opened.connect(lambda _id: self._log_in())
+        self.table.fill_menu = self._fill_menu
+        empty = EmptyState(
+            "target",
+            "No targets in use",
+            "Targets show here once you log in to them, mark them as favourites, or add them by hand.",
+            "Discover",
+            lambda: context.window.go("discover"),
+        )
+        self.card = TableCard(self.table, empty, self.filter.clear)
+        self.details = Details(
+            context,
+            "targets",
+            (
+                ("sessions", "Sessions", lambda: SessionsOfTarget(context)),
+                ("luns", "LUNs", lambda: LunsOfTarget(context)),
+                ("portals", "Portals", lambda: PortalsTab(context)),
+                ("login", "Log-in settings", lambda: LoginTab(context)),
+                ("changes", "What changed", lambda: ChangesTab(context)),
+            ),
+        )
+        self.splitter = KeptSplitter(
+            context, "targets", Qt.Orientation.Vertical, (300, 350), self.card, self.details
+        )
+        self.body.addWidget(self.splitter, 1)
+
+    def _columns(self) -> list[Column]:
+        def luns(target: Target) -> list[Any]:
+            ids = set(target.session_ids)
+            return [lun for lun in self.host.values("luns") if lun.session_id in ids]
+
+        def identities(target: Target) -> int:
+            return len({lun.identity or lun.id for lun in luns(target)})
+
+        def capacity(target: Target) -> int:
+            return sum({lun.identity or lun.id: lun.size_bytes for lun in luns(target)}.values())
+
+        def traffic(target: Target) -> float:
+            newest = (self.host.replica.newest_sample(one) for one in target.session_ids)
+            return sum(s.read_bytes_per_s + s.write_bytes_per_s for s in newest if s is not None)
+
+        return [
+            Column(
+                "state",
+                "State",
+                lambda t: self._state(t)[0],
+                kind="state",
+                tone=lambda t: self._state(t)[1],
+                width=114,
+            ),
+            Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
+            Column("alias", "Alias", lambda t: t.alias, width=110),
+            Column(
+                "reachable",
+                "Reachable",
+                lambda t: reach(t)[0],
+                kind="state",
+                tone=lambda t: reach(t)[1],
+                width=128,
+            ),
+            Column(
+                "sessions",
+                "Sessions",
+                lambda t: _count(len(t.session_ids)),
+                sort=lambda t: len(t.session_ids),
+                right=True,
+                width=80,
+            ),
+            Column("luns", "LUNs", lambda t: _count(identities(t)), sort=identities, right=True, width=64),
+            Column(
+                "size",
+                "Capacity",
+                lambda t: words.size(capacity(t)) if capacity(t) else words.NONE,
+                sort=capacity,
+                right=True,
+                width=90,
+            ),
+            Column(
+                "traffic",
+                "Throughput",
+                lambda t: words.rate(traffic(t)) if traffic(t) else words.NONE,
+                sort=traffic,
+                right=True,
+                width=96,
+                live=True,
+                searched=False,
+            ),
+            Column(
+                "favourite", "Favourite", lambda t: "yes" if t.login.favourite else "", width=78, muted=True
+            ),
+        ]
+
+    def _sessions(self, target: Target) -> list[Session]:
+        found = (self.host.get("sessions", session_id) for session_id in target.session_ids)
+        return [session for session in found if session is not None]
+
+    def _in_trouble(self, target: Target) -> bool:
+        sessions = self._sessions(target)
+        broken = any(is_degraded(session) or is_down(session) for session in sessions)
+        return broken or (target.login.favourite and is_unreachable(target))
+
+    def _state(self, target: Target) -> tuple[str, Tone]:
+        """The worst of its sessions."""
+        states = [session_state(session) for session in self._sessions(target)]
+        order = {"bad": 0, "warning": 1, "accent": 2, "muted": 3, "good": 4}
+        return min(states, key=lambda state: order[state[1]], default=("Not logged in", "muted"))
+
+    # the replica
+
+    def reload(self) -> None:
+        self.model.set_objects(self.host.values("targets"))
+
+    def apply_changes(self, collection: str, changes: list[Any]) -> None:
+        if collection == "targets":
+            self.model.apply(changes)
+
+    def refresh(self) -> None:
+        self.filter.count()
+        known = [target for target in self.host.values("targets") if is_known(target)]
+        up = sum(any(s.state == "logged_in" for s in self._sessions(t)) for t in known)
+        trouble = sum(map(self._in_trouble, known))
+        text = f"{words.counted(len(known), 'target')} in use, {up} logged in"
+        self.summary.setText(text + (f", {trouble} in trouble" if trouble else ""))
+        self.details.setVisible(bool(known))
+        self.table.select_first()
+        self.splitter.fit_first(self.table.fitting_height())
+        self.table.viewport().update()
+        self._chosen()
+
+    def sampled(self) -> None:
+        self.model.refresh_live()
+        self.details.sampled()
+
+    def _chosen(self) -> None:
+        target = self.table.current_object()
+        enable(self.log_in, target is not None, "Select a target")
+        enable(self.show_session, target is not None and bool(target.session_ids), "There is no session")
+        self.details.show_object(target)
+
+    # actions
+
+    def _add(self) -> None:
+        from san_console.gui.dialogs.add_source import AddTargetDialog
+
+        AddTargetDialog(self.context, self).open()
+
+    def _log_in(self) -> None:
+        target = self.table.current_object()
+        if target is not None:
+            self.context.window.quick_connect(target.id, best_portal(target))
+
+    def _go_to_session(self) -> None:
+        target = self.table.current_object()
+        if target is not None and target.session_ids:
+            self.context.window.go("sessions", target.session_ids[0])
+
+    def _fill_menu(self, menu: QMenu) -> None:
+        target = self.table.current_object()
+        if target is None:
+            return
+        add_action(menu, "Log in…", self._log_in, icon="log-in", shortcut="Ctrl+L")
+        add_action(
+            menu, "Show session", self._go_to_session, icon="activity", enabled=bool(target.session_ids)
+        )
+        add_action(menu, "Try the portals", partial(self._probe, target.id), icon="radar")
+        favourite = target.login.favourite
+        action = add_action(menu, "Favourite: log in when the engine starts", icon="star", checked=favourite)
+        action.toggled.connect(partial(self._set_favourite, target))
+
+    def _probe(self, name: str) -> None:
+        self.host.call("targets.probe", TargetByName(name=name), owner=self)
+
+    def _set_favourite(self, target: Target, on: bool) -> None:
+        login = msgspec.structs.replace(target.login, favourite=on)
+        self.host.call("targets.set_login", SetLogin(name=target.id, login=login), owner=self)
+
+    # keys
+
+    def select(self, identifier: str) -> None:
+        if not self.table.select_id(identifier):
+            self.filter.clear()
+            self.table.select_id(identifier)
+
+    def focus_filter(self) -> None:
+        self.filter.line.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def renew(self) -> None:
+        self.host.call("targets.probe", TargetByName(), owner=self)
+
+
+def _count(number: int) -> str:
+    return str(number) if number else words.NONE
