@@ -26,9 +26,8 @@ MASK = 0xFFFFFFFF
 HALF = 0x80000000
 DEFAULT_COMMAND_WINDOW = 128
 MAX_HELD_BYTES = 8 << 20  # immediate data that waits for a missing CmdSN; beyond, the peer is not worth it
-MAX_TRANSFER_BYTES = (
-    64 << 20
-)  # buffers of writes in transfer, per session; more writes wait for their first R2T
+# Buffers of writes in transfer, per session; more writes wait for their first R2T.
+MAX_TRANSFER_BYTES = 64 << 20
 MAX_PENDING_READ_BYTES = 32 << 20  # reads that run or wait to be sent; beyond, no more commands are taken in
 MAX_IMMEDIATE_TASKS = 16  # RFC 7143 §4.2.2.1 wants at least one TMF and one other per connection
 

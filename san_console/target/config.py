@@ -17,9 +17,8 @@ from san_console.target.errors import ConfigError
 BackstoreKind = Literal["file", "memory", "block", "null"]
 BACKSTORE_KINDS: tuple[BackstoreKind, ...] = ("file", "memory", "block", "null")
 BLOCK_SIZES = (512, 4096)
-MAX_LUNS_PER_TARGET = (
-    256  # REPORT LUNS of all of them stays below 4 KiB; SCST and Windows have the same order
-)
+# REPORT LUNS of all of them stays below 4 KiB; SCST and Windows have limits of the same order.
+MAX_LUNS_PER_TARGET = 256
 MAX_SIZE_BYTES = 1 << 62  # 4 EiB; an LBA of 512-byte blocks then stays far inside 64 bits and off_t
 MAX_PORTAL_GROUP_TAG = 65535  # RFC 7143 §13.9
 ANYONE = "*"
