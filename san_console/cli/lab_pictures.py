@@ -35,7 +35,7 @@ async def take_pictures(folder: Path) -> list[str]:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        last = complained.decode("utf-8", "replace").strip().splitlines()[-3:]
+        last = complained.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise ApiProblem(
             "internal",
             f"The window could not be drawn: {' '.join(last) or f'exit {process.returncode}'}",

@@ -269,7 +269,6 @@ def _fill_sources(world: World) -> None:
             last_run_at=world.now - 31,
             took_s=0.018,
             target_count=8,
-            skipped=1,
         ),
     )
     world.put(
