@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,13 @@ _SEND_AFTER = 8
 #: Receives per turn of the event loop: what arrives while we handle the last ones costs no turn of its own,
 #: and other sessions get theirs soon.
 _RECEIVES_PER_TURN = 8
+#: Moderation, as network cards do it: when many commands are under way and the last turn brought next to
+#: nothing, wait a moment for more. A turn costs more than the PDUs in it, on a small machine at the cost
+#: of the target itself (measured: a third of the CPU time per command). A tenth of a millisecond is finer
+#: than call_later is, and it delays others only where this connection would have taken each turn anyway.
+_MODERATED_DEPTH = 16
+_SMALL_TURN_BYTES = 32 * 1024
+_MODERATION_S = 0.0001
 #: How long a target may take to answer an ABORT TASK before the connection counts as broken (as open-iscsi).
 ABORT_TIMEOUT_S = 15.0
 #: How often timers are looked at: fine enough for time-outs of seconds, too coarse to cost anything.
@@ -80,6 +88,7 @@ class Connection:
         self._aborts: dict[int, float] = {}
         self._idle: asyncio.Future[None] | None = None
         self._logging_out = False
+        self._turn_bytes = _SMALL_TURN_BYTES
         self.closed = False
         self.opened_at = self._last_received = self._now = self._loop.time()
         self.local_address = _address(sock.getsockname())
@@ -137,6 +146,9 @@ class Connection:
 
     def _on_readable(self) -> None:
         framer = self._framer
+        if self._turn_bytes < _SMALL_TURN_BYTES and self.session.in_flight >= _MODERATED_DEPTH:
+            time.sleep(_MODERATION_S)
+        self._turn_bytes = 0
         for _ in range(_RECEIVES_PER_TURN):
             try:
                 received = self._sock.recv_into(framer.writable())
@@ -149,6 +161,7 @@ class Connection:
                 self._lose(None)
                 return
             framer.wrote(received)
+            self._turn_bytes += received
             self._handle_received()
             if self.closed:
                 return
