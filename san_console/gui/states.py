@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from san_console.api.initiator_objects import Session, Source, Target, TargetPortal
+from san_console.api.initiator_objects import Connection, Session, Source, Target, TargetPortal
 from san_console.api.serving_objects import IsnsServer
 from san_console.gui import words
 from san_console.gui.theme.tokens import Tone
@@ -30,8 +30,13 @@ _CHANGE_TONES: Final[dict[str, Tone]] = {
 _KINDS: Final[dict[str, str]] = {"sendtargets": "SendTargets", "isns": "iSNS", "manual": "by hand"}
 
 
+def connection_up(connection: Connection) -> bool:
+    """Connections say their state in words, sessions with an underscore."""
+    return connection.state.replace(" ", "_") == UP_STATE
+
+
 def connections_up(session: Session) -> int:
-    return sum(connection.state == UP_STATE for connection in session.connections)
+    return sum(map(connection_up, session.connections))
 
 
 def is_degraded(session: Session) -> bool:

@@ -18,6 +18,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.icons import set_icon
 from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import tokens
 from san_console.gui.theme.tokens import HEADER_HEIGHT_PX, ROW_HEIGHT_PX
 from san_console.gui.views.page import Details, DetailTab, FilterRow, KeptSplitter, Page
@@ -27,7 +28,7 @@ from san_console.gui.views.sessions_connections import ConnectionsTab
 from san_console.gui.views.sessions_keys import KeysTab
 from san_console.gui.views.sessions_luns import SessionLunsTab
 from san_console.gui.views.sessions_performance import PerformanceTab
-from san_console.gui.views.sessions_words import SPARKLINE_S, degraded, ended, in_words
+from san_console.gui.views.sessions_words import SPARKLINE_S, ended, in_words
 from san_console.gui.views.timeline_tab import TimelineTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, vertical
@@ -171,8 +172,8 @@ class SessionsPage(Page):
             self.tr("Filter: state:degraded portal:10.20."),
             [
                 ("all", "All", lambda s: s.state != "logged_out"),
-                ("up", "Up", lambda s: s.state in _UP and not degraded(s)),
-                ("degraded", "Degraded", degraded),
+                ("up", "Up", lambda s: s.state in _UP and not is_degraded(s)),
+                ("degraded", "Degraded", is_degraded),
                 ("retrying", "Retrying", lambda s: s.state == "retrying"),
                 ("failed", "Failed", lambda s: s.state == "failed"),
                 ("ended", "Ended", lambda s: s.state == "logged_out"),

@@ -9,11 +9,12 @@ from san_console.api.initiator_objects import Session
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.models.columns import Column
+from san_console.gui.states import connection_up, connections_text, connections_up
 from san_console.gui.views import sessions_words as say
 
 
 def _digests(session: Session) -> str:
-    up = [c for c in session.connections if say.connection_up(c)]
+    up = [c for c in session.connections if connection_up(c)]
     header = any(c.header_digest not in ("", "None") for c in up)
     data = any(c.data_digest not in ("", "None") for c in up)
     return " + ".join(word for word, on in (("header", header), ("data", data)) if on) or "none"
@@ -47,10 +48,10 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         Column(
             "conns",
             "Conns",
-            say.connections_text,
-            sort=lambda s: (say.connections_up(s), len(s.connections)),
+            connections_text,
+            sort=lambda s: (connections_up(s), len(s.connections)),
             right=True,
-            tooltip=lambda s: f"{words.counted(say.connections_up(s), 'connection')} up",
+            tooltip=lambda s: f"{words.counted(connections_up(s), 'connection')} up",
             searched=False,
             width=76,
         ),

@@ -10,8 +10,9 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.states import connection_up
 from san_console.gui.views.page import DetailTab
-from san_console.gui.views.sessions_words import connection_up, since_text, state_tone, state_word
+from san_console.gui.views.sessions_words import since_text, state_tone, state_word
 from san_console.gui.widgets.cards import Line, vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair

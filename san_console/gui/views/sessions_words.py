@@ -8,30 +8,12 @@ from typing import Final
 import msgspec
 
 from san_console.api.engine_objects import Sample
-from san_console.api.initiator_objects import Connection, Session
+from san_console.api.initiator_objects import Session
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
+from san_console.gui.states import is_degraded, session_state
 from san_console.gui.theme.tokens import Tone
 
-STATE_WORDS: Final[dict[str, str]] = {
-    "logging_in": "Logging in",
-    "logged_in": "Logged in",
-    "retrying": "Retrying",
-    "logging_out": "Logging out",
-    "logged_out": "Logged out",
-    "failed": "Failed",
-}
-DEGRADED: Final = "Degraded"
-"""Logged in, but with fewer connections than the session had."""
-
-_STATE_TONES: Final[dict[str, Tone]] = {
-    "logging_in": "accent",
-    "logged_in": "good",
-    "retrying": "bad",
-    "logging_out": "muted",
-    "logged_out": "muted",
-    "failed": "bad",
-}
 _STATE_ORDER: Final[dict[str, int]] = {
     "failed": 0,
     "retrying": 1,
@@ -45,36 +27,18 @@ _DEGRADED_ORDER: Final = 2
 SPARKLINE_S: Final = 60
 
 
-def connection_up(connection: Connection) -> bool:
-    return connection.state.replace("_", " ") == "logged in"
-
-
-def connections_up(session: Session) -> int:
-    return sum(map(connection_up, session.connections)) if session.state == "logged_in" else 0
-
-
-def degraded(session: Session) -> bool:
-    return session.state == "logged_in" and connections_up(session) < len(session.connections)
-
-
 def state_word(session: Session) -> str:
-    return DEGRADED if degraded(session) else STATE_WORDS.get(session.state, session.state)
+    return session_state(session)[0]
 
 
 def state_tone(session: Session) -> Tone:
-    return "warning" if degraded(session) else _STATE_TONES.get(session.state, "muted")
+    return session_state(session)[1]
 
 
 def state_order(session: Session) -> tuple[int, str, str]:
     """Troubles first, then by name."""
-    order = _DEGRADED_ORDER if degraded(session) else _STATE_ORDER.get(session.state, 9)
+    order = _DEGRADED_ORDER if is_degraded(session) else _STATE_ORDER.get(session.state, 9)
     return order, session.target, session.portal
-
-
-def connections_text(session: Session) -> str:
-    """`2`, `1 of 2`, `0`."""
-    up = connections_up(session)
-    return f"{up} of {len(session.connections)}" if degraded(session) else str(up)
 
 
 def since_text(session: Session, now: float) -> str:
@@ -153,7 +117,7 @@ def in_words(sessions: Iterable[Session]) -> str:
     targets = len({session.target for session in known})
     parts = [f"{words.counted(len(known), 'session')} to {words.counted(targets, 'target')}"]
     counts = {
-        "degraded": sum(map(degraded, known)),
+        "degraded": sum(map(is_degraded, known)),
         "retrying": sum(session.state == "retrying" for session in known),
         "failed": sum(session.state == "failed" for session in known),
     }
