@@ -1,4 +1,6 @@
-"""An initiator's side in memory, and a logical unit of a few lines, for the tests of the target's full feature phase."""
+"""An initiator's side in memory, and a logical unit of a few lines, for the tests of the target's full
+feature phase.
+"""
 
 from __future__ import annotations
 
@@ -223,9 +225,7 @@ class Initiator:
         return self.bytes_of(pdu.pack(len(data), len(ahs) // 4), data, ahs)
 
     def read(self, length: int, offset: int = 0, edtl: int | None = None) -> bytes:
-        return self.command(
-            cdb(READ_CDB, length, offset), o.FINAL | o.READ, length if edtl is None else edtl
-        )
+        return self.command(cdb(READ_CDB, length, offset), o.FINAL | o.READ, length if edtl is None else edtl)
 
     def write(
         self,
@@ -246,7 +246,14 @@ class Initiator:
         )
 
     def data_out(
-        self, offset: int, data: bytes, *, ttt: int, data_sn: int = 0, final: bool = True, itt: int | None = None
+        self,
+        offset: int,
+        data: bytes,
+        *,
+        ttt: int,
+        data_sn: int = 0,
+        final: bool = True,
+        itt: int | None = None,
     ) -> bytes:
         pdu = ScsiDataOut(
             final=final,
@@ -258,7 +265,13 @@ class Initiator:
         return self.bytes_of(pdu.pack(len(data)), data)
 
     def task_management(
-        self, function: int, *, referenced: int = o.RESERVED_TAG, ref_cmd_sn: int = 0, lun: int = LUN, immediate: bool = True
+        self,
+        function: int,
+        *,
+        referenced: int = o.RESERVED_TAG,
+        ref_cmd_sn: int = 0,
+        lun: int = LUN,
+        immediate: bool = True,
     ) -> bytes:
         number = self.cmd_sn
         if not immediate:
