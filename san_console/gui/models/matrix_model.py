@@ -1,0 +1,179 @@
+"""The mapping matrix for Qt: a row per initiator, a column per LUN."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+
+from san_console.api.serving_objects import LocalLun
+from san_console.gui import words
+from san_console.gui.models.mapping_matrix import ANYONE, Access, MappingDraft, access_of
+from san_console.gui.models.object_model import DetailRole, ToneRole
+from san_console.gui.theme.tokens import Tone
+from san_console.gui.widgets.labels import tooltip_text
+from san_console.names.display import visible
+
+Index = QModelIndex | QPersistentModelIndex
+
+SubtitleRole: Final = int(Qt.ItemDataRole.UserRole) + 20
+"""The second line: of an initiator whether it is connected, of a LUN its size and kind."""
+
+ACCESS_WORDS: Final[dict[Access, str]] = {
+    "none": "–",
+    "read-only": "Read-only",
+    "read-write": "Read-write",
+}
+ACCESS_TONES: Final[dict[Access, Tone]] = {"none": "muted", "read-only": "accent", "read-write": "good"}
+
+
+def initiator_title(name: str) -> str:
+    """`db-1.example` for a long name, `Anyone` for `*`."""
+    return "Anyone" if name == ANYONE else words.short_name(name)
+
+
+def lun_subtitle(lun: LocalLun) -> str:
+    """`512 GiB · rw`, `2.0 TiB · thin`, `40 GiB · read-only`."""
+    kind: str = "read-only" if lun.read_only else "thin" if lun.thin else lun.kind
+    if lun.state == "offline":
+        kind = "offline"
+    return f"{words.size(lun.size_bytes)} · {kind}"
+
+
+class MatrixModel(QAbstractTableModel):
+    """Column 0 is the initiator. `edited` is emitted after each change of the draft."""
+
+    edited = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.draft: MappingDraft | None = None
+        self.rows: list[str] = []
+        self.luns: list[LocalLun] = []
+        self._sessions: dict[str, int] = {}
+
+    def show_draft(self, draft: MappingDraft | None, sessions: dict[str, int]) -> None:
+        """`sessions`: how many each initiator has. Resets only when rows or columns are others."""
+        rows = draft.initiators if draft is not None else []
+        luns = list(draft.base.luns) if draft is not None else []
+        same = draft is self.draft and rows == self.rows and luns == self.luns
+        if not same:
+            self.beginResetModel()
+        self.draft, self.rows, self.luns, self._sessions = draft, rows, luns, dict(sessions)
+        if not same:
+            self.endResetModel()
+        elif rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(luns)))
+
+    # cells
+
+    def cell(self, index: Index) -> tuple[str, str] | None:
+        """Initiator and LUN id, or None for the first column."""
+        if not index.isValid() or index.column() == 0:
+            return None
+        return (self.rows[index.row()], self.luns[index.column() - 1].id)
+
+    def set_access(self, index: Index, access: Access) -> None:
+        cell = self.cell(index)
+        if cell is not None and self.draft is not None and self.draft.set_access(*cell, access):
+            self._changed()
+
+    def cycle(self, index: Index) -> None:
+        cell = self.cell(index)
+        if cell is not None and self.draft is not None and self.draft.cycle(*cell):
+            self._changed()
+
+    def set_number(self, index: Index, number: int) -> str:
+        """Returns what is wrong with the number, or an empty text."""
+        cell = self.cell(index)
+        if cell is None or self.draft is None:
+            return ""
+        try:
+            if self.draft.set_number(*cell, number):
+                self._changed()
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def undo(self) -> None:
+        if self.draft is not None and self.draft.undo():
+            self._changed()
+
+    def redo(self) -> None:
+        if self.draft is not None and self.draft.redo():
+            self._changed()
+
+    def discard(self) -> None:
+        if self.draft is not None:
+            self.draft.discard()
+            self._changed()
+
+    def _changed(self) -> None:
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.luns)))
+        self.edited.emit()
+
+    # Qt's side
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
+        return 0 if parent.isValid() or self.draft is None else len(self.luns) + 1
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
+    ) -> Any:
+        if orientation != Qt.Orientation.Horizontal or not 0 <= section <= len(self.luns):
+            return None
+        if section == 0:
+            return "Initiator" if role == Qt.ItemDataRole.DisplayRole else None
+        lun = self.luns[section - 1]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return visible(lun.name or lun.id, 64)
+        if role == SubtitleRole:
+            return lun_subtitle(lun)
+        if role == ToneRole:
+            return "bad" if lun.state == "offline" else "muted"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tooltip_text("\n".join(text for text in (lun.name, lun.path, lun.identity) if text))
+        return None
+
+    def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
+        if not index.isValid() or self.draft is None:
+            return None
+        name = self.rows[index.row()]
+        if index.column() == 0:
+            return self._initiator_data(name, role)
+        lun = self.luns[index.column() - 1]
+        mapping = self.draft.mapping(name, lun.id)
+        access = access_of(mapping)
+        text = ACCESS_WORDS[access] + (f" · {mapping.lun}" if mapping is not None else "")
+        if role == Qt.ItemDataRole.DisplayRole:
+            return text
+        if role == ToneRole:
+            return ACCESS_TONES[access]
+        if role == DetailRole:
+            return self.draft.pending(name, lun.id)
+        if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
+            what = "no access" if mapping is None else f"{ACCESS_WORDS[access]} as LUN {mapping.lun}"
+            pending = ", pending" if self.draft.pending(name, lun.id) else ""
+            sentence = f"{initiator_title(name)}, {lun.name}: {what}{pending}"
+            return tooltip_text(sentence) if role == Qt.ItemDataRole.ToolTipRole else visible(sentence)
+        return None
+
+    def _initiator_data(self, name: str, role: int) -> Any:
+        count = self._sessions.get(name, 0)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return visible(initiator_title(name), 200)
+        if role == SubtitleRole:
+            if name == ANYONE:
+                return f"{count} connected" if count else "every other initiator"
+            return "connected" if count == 1 else f"{count} sessions" if count else "none now"
+        if role == ToneRole:
+            return "good" if count else "warning" if name == ANYONE else "muted"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tooltip_text("every initiator without a row of its own" if name == ANYONE else name)
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return visible(f"{initiator_title(name)}, {count} sessions")
+        return None

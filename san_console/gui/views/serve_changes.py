@@ -1,0 +1,99 @@
+"""Changing a local target: ask what it would do, ask the user where it hurts, do it, offer Undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtWidgets import QWidget
+
+from san_console.api.methods import SaveLocalTarget
+from san_console.api.problems import Problem
+from san_console.api.serving_objects import Consequence, LocalTarget
+from san_console.gui import words
+from san_console.gui.bridge.host import QtHost
+from san_console.gui.context import Context
+from san_console.gui.dialogs.base import Confirmation
+
+
+def consequence_text(host: QtHost, line: Consequence) -> str:
+    """The sentence, with whose sessions it hits."""
+    hit = []
+    for session_id in line.session_ids:
+        session = host.get("target_sessions", session_id)
+        if session is not None:
+            hit.append(words.short_name(session.initiator))
+    names = list(dict.fromkeys(hit))
+    if not names:
+        return line.text
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{line.text} Hits now: {shown}."
+
+
+def hurts(lines: list[Consequence]) -> bool:
+    """Whether somebody loses something that is in use."""
+    return any(line.severity == "danger" or line.session_ids for line in lines)
+
+
+def propose(
+    context: Context,
+    owner: QWidget,
+    old: LocalTarget,
+    new: LocalTarget,
+    *,
+    question: str,
+    verb: str,
+    said: str,
+    done: Callable[[LocalTarget], object] | None = None,
+    failed: Callable[[Problem], object] | None = None,
+) -> None:
+    """Save `new` in place of `old`; ask first with the consequences where it hurts. Undo goes into the
+    toast.
+    """
+    host = context.host
+
+    def take_plan(lines: list[Consequence]) -> None:
+        if not hurts(lines):
+            save(None)
+            return
+        Confirmation(
+            question,
+            verb,
+            save,
+            consequences=[consequence_text(host, line) for line in lines],
+            parent=owner,
+        ).open()
+
+    def save(dialog: Confirmation | None) -> None:
+        def saved(target: LocalTarget) -> None:
+            if dialog is not None:
+                dialog.finished_ok()
+            context.window.say(said, "good", "Undo", lambda: undo(context, old))
+            if done is not None:
+                done(target)
+
+        refused = failed or context.say_problem
+        host.call(
+            "serving.change",
+            SaveLocalTarget(target=new),
+            saved,
+            dialog.finished_badly if dialog is not None else refused,
+            owner=dialog if dialog is not None else owner,
+        )
+
+    host.call(
+        "serving.plan",
+        SaveLocalTarget(target=new),
+        take_plan,
+        failed or context.say_problem,
+        owner=owner,
+    )
+
+
+def undo(context: Context, old: LocalTarget) -> None:
+    """Put the former state back, as far as the target still exists."""
+    context.host.call(
+        "serving.change",
+        SaveLocalTarget(target=old),
+        lambda _target: context.window.say("Undone.", "text"),
+        context.say_problem,
+    )

@@ -1,0 +1,155 @@
+"""Create a target: name, portals, LUNs, who may use it, CHAP, summary. Nothing is written before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from san_console.api.methods import SaveLocalTarget
+from san_console.api.serving_objects import LocalTarget, Mapping
+from san_console.gui.context import Context
+from san_console.gui.dialogs.base import BaseDialog
+from san_console.gui.widgets.buttons import Button
+from san_console.gui.widgets.cards import Line, horizontal, vertical
+from san_console.gui.widgets.labels import PlainLabel
+from san_console.gui.wizards.create_target_access import AccessStep, ChapStep
+from san_console.gui.wizards.create_target_parts import LunsStep, NameStep, PortalsStep, Step
+from san_console.gui.wizards.create_target_summary import SummaryStep
+
+STEP_TITLES: Final = ("Name", "Portals", "LUNs", "Initiators", "CHAP", "Summary")
+
+
+class CreateTargetWizard(BaseDialog):
+    """Steps at the left, the open one at the right; Next is off while its step is not complete."""
+
+    def __init__(
+        self,
+        context: Context,
+        on_created: Callable[[LocalTarget], object] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__("Create a target", "Create target", width_px=780, parent=parent)
+        self.setMinimumHeight(520)
+        self._context = context
+        self._on_created = on_created
+        self.name = NameStep(context)
+        self.portals = PortalsStep(context)
+        self.luns = LunsStep()
+        self.access = AccessStep(context)
+        self.chap = ChapStep(context)
+        self.summary = SummaryStep()
+        self.steps: tuple[Step, ...] = (
+            self.name,
+            self.portals,
+            self.luns,
+            self.access,
+            self.chap,
+            self.summary,
+        )
+        row = horizontal(gap=20)
+        titles = vertical(gap=10)
+        self.titles = []
+        for number, title in enumerate(STEP_TITLES, 1):
+            label = PlainLabel(f"{number}  {title}")
+            label.setMinimumWidth(120)
+            self.titles.append(label)
+            titles.addWidget(label)
+        titles.addStretch(1)
+        row.addLayout(titles)
+        row.addWidget(Line(upright=True))
+        self.stack = QStackedWidget()
+        for step in self.steps:
+            self.stack.addWidget(step)
+            step.changed.connect(self._check)
+        row.addWidget(self.stack, 1)
+        self.content.addLayout(row, 1)
+        self.hint = PlainLabel("", style="small", wrap=True)
+        self.hint.setAccessibleName(self.tr("What is missing"))
+        self.content.addWidget(self.hint)
+        self.back_button = Button(self.tr("Back"), self.back)
+        self.next_button = Button(self.tr("Next"), self.next, kind="primary")
+        buttons = self.accept_button.parentWidget()
+        assert buttons is not None
+        self.extra.addWidget(self.back_button)
+        self.extra.addWidget(self.next_button)
+        self.open_step(0)
+
+    # steps
+
+    @property
+    def step(self) -> int:
+        return self.stack.currentIndex()
+
+    def open_step(self, number: int) -> None:
+        if number == len(self.steps) - 1:
+            self.summary.show_target(self.target())
+        self.stack.setCurrentIndex(number)
+        self.steps[number].setFocus()
+        self._check()
+
+    def next(self) -> None:
+        if self.step < len(self.steps) - 1 and not self.steps[self.step].problem():
+            self.open_step(self.step + 1)
+
+    def back(self) -> None:
+        if self.step:
+            self.open_step(self.step - 1)
+
+    def _check(self) -> None:
+        last = self.step == len(self.steps) - 1
+        problem = self.steps[self.step].problem()
+        self.hint.setText(problem)
+        self.hint.set_tone("bad" if problem and self.steps[self.step].touched else "muted")
+        self.back_button.setEnabled(self.step > 0)
+        self.next_button.setVisible(not last)
+        self.next_button.setEnabled(not problem)
+        self.accept_button.setVisible(last)
+        self.accept_button.setEnabled(last and not any(step.problem() for step in self.steps))
+        (self.accept_button if last else self.next_button).setDefault(True)
+        for number, label in enumerate(self.titles):
+            done = number < self.step
+            label.set_tone("accent" if number == self.step else "text" if done else "muted")
+            label.setProperty("textStyle", "strong" if number == self.step else "")
+            mark = "✓" if done else str(number + 1)
+            label.setText(f"{mark}  {STEP_TITLES[number]}")
+            label.style().unpolish(label)
+            label.style().polish(label)
+
+    # the result
+
+    def target(self) -> LocalTarget:
+        """What would be created now."""
+        luns = self.luns.chosen()
+        names = self.access.chosen()
+        return LocalTarget(
+            id=self.name.chosen(),
+            alias=self.name.alias.text().strip(),
+            portals=self.portals.chosen(),
+            luns=luns,
+            initiators=names,
+            mappings=[
+                Mapping(initiator=name, lun_id=lun.id, lun=number, read_only=lun.read_only)
+                for name in names
+                for number, lun in enumerate(luns)
+            ],
+            identity_ids=self.chap.accepted(),
+            mutual_identity_id=self.chap.mutual_id(),
+            register_with=self.portals.register_with(),
+            enabled=True,
+        )
+
+    def do(self) -> None:
+        self._context.host.call(
+            "serving.create",
+            SaveLocalTarget(target=self.target()),
+            self._created,
+            self.finished_badly,
+            owner=self,
+        )
+
+    def _created(self, target: LocalTarget) -> None:
+        if self._on_created is not None:
+            self._on_created(target)
+        self.finished_ok()
