@@ -104,13 +104,12 @@ class Lab:
         await self._serve(CHAP_TARGET, "Lab vault", ports, isns, [initiator.id], target.id)
         control.progress(3, message="adding the sources")
         portal = f"{HOST}:{ports[0]}"
-        for kind, address in (("sendtargets", portal), ("isns", isns)):
-            source = await self._discovery.add(
-                AddSource(kind="isns" if kind == "isns" else "sendtargets", address=address, run=False)
-            )
-            self._record.sources.append(source.id)
+        # Noted before they are made: a kill in between leaves a note too many, not a source.
+        self._record.sources = [f"sendtargets:{portal}", f"isns:{isns}"]
         self._record.targets = [OPEN_TARGET, CHAP_TARGET]
         self._context.state.put("lab", "lab", self._record)
+        await self._discovery.add(AddSource(kind="sendtargets", address=portal, run=False))
+        await self._discovery.add(AddSource(kind="isns", address=isns, run=False))
         control.progress(4, message="discovering")
         for source_id in self._record.sources:
             await self._context.jobs.wait(self._discovery.run(source_id).id)

@@ -363,3 +363,36 @@ async def test_favourites_and_targets_wait_for_the_secrets(tmp_path: Path) -> No
         await host.call("identities.save", SaveIdentity(id=one.id, user="alice", secret=SECRET))
         await host.until(lambda: any(one.state == "logged_in" for one in host.all("sessions", Session)))
         assert host.all("local_targets", LocalTarget)[0].state == "serving"
+
+
+async def test_many_logins_leave_no_descriptors_tasks_or_memory_behind(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        target = await host.call("serving.create", local_target())
+        wrong = ChapSecrets(user="nobody", secret="some-secret-of-his")
+
+        async def cycles(count: int) -> None:
+            for _ in range(count):
+                session = await host.call("sessions.login", Login(target=NAME, portal=target.portals[0]))
+                await host.call("sessions.logout", Logout(id=session.id))
+                params = Login(target=NAME + "-none", portal=target.portals[0], chap=wrong)
+                with pytest.raises(ApiProblem):
+                    await host.call("sessions.login", params)
+            await host.until(lambda: not host.all("target_sessions", TargetSession))
+
+        await cycles(20)
+        descriptors, tasks, rss = open_descriptors(), len(asyncio.all_tasks()), resident_bytes()
+        await cycles(150)
+        await host.until(lambda: len(asyncio.all_tasks()) <= tasks)
+        await host.until(lambda: open_descriptors() <= descriptors)
+        grown = resident_bytes() - rss
+        print(f"150 logins and refusals: {grown / 1024:.0f} KiB more")
+        assert grown < 10 * MIB
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
