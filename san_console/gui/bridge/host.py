@@ -75,6 +75,11 @@ class QtHost(QObject):
     def connected(self) -> bool:
         return self.state == "connected" and self.replica.revision is not None
 
+    @property
+    def batching(self) -> bool:
+        """Whether changes wait to be told."""
+        return self._batch.isActive()
+
     def values(self, collection: str) -> list[Any]:
         return self.replica.values(collection)
 

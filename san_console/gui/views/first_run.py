@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
@@ -16,6 +17,9 @@ from san_console.gui.widgets.buttons import Button, ButtonKind
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
 from san_console.gui.widgets.state import Dot
+
+WAY_WIDTH_PX: Final = 260
+WAY_GAP_PX: Final = 14
 
 _KEYRING: dict[str, tuple[str, Tone]] = {
     "unlocked": ("{backend} is unlocked: CHAP secrets will be kept there and nowhere else", "good"),
@@ -33,8 +37,7 @@ class _Way(Card):
         self, icon: str, title: str, text: str, action: str, kind: ButtonKind, on_click: Callable[[], object]
     ) -> None:
         super().__init__(margin=18)
-        self.setMinimumWidth(220)
-        self.setMaximumWidth(270)
+        self.setFixedWidth(WAY_WIDTH_PX)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         picture = QLabel()
         picture.setAccessibleName(title)
@@ -84,6 +87,7 @@ class FirstRun(QWidget):
 
     def _who(self, on_change_name: Callable[[], object]) -> Card:
         card = Card(margin=12)
+        card.setMinimumWidth(3 * WAY_WIDTH_PX + 2 * WAY_GAP_PX)
         row = horizontal(gap=12)
         row.addWidget(PlainLabel("This computer is", style="muted"))
         self.name = ElidedLabel("", mono=True)
@@ -135,7 +139,7 @@ class FirstRun(QWidget):
 
 
 def _centred(*widgets: QWidget) -> QHBoxLayout:
-    row = horizontal(gap=14)
+    row = horizontal(gap=WAY_GAP_PX)
     row.addStretch(1)
     for widget in widgets:
         row.addWidget(widget)

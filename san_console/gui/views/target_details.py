@@ -31,7 +31,7 @@ class PortalsTab(DetailTab):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         columns = (
-            Column("tpgt", "Portal group", lambda p: str(p.tpgt), sort=lambda p: p.tpgt, width=96),
+            Column("tpgt", "Portal group", lambda p: str(p.tpgt), sort=lambda p: p.tpgt, width=116),
             Column("portal", "Portal", lambda p: p.address, mono=True, elide_middle=True, width=148),
             Column(
                 "answers",
@@ -39,7 +39,7 @@ class PortalsTab(DetailTab):
                 lambda p: portal_reach(p)[0],
                 kind="state",
                 tone=lambda p: portal_reach(p)[1],
-                width=158,
+                width=154,
             ),
             Column(
                 "rtt",
@@ -49,7 +49,7 @@ class PortalsTab(DetailTab):
                 right=True,
                 width=90,
             ),
-            Column("route", "Interface and route", self._route, width=196),
+            Column("route", "Interface and route", self._route, width=192),
             Column("found", "Found by", self._found_by, muted=True, stretch=True),
         )
         box = vertical(self)
