@@ -9,24 +9,30 @@ from typing import Any
 
 import msgspec
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMenu
 
 from san_console.api.initiator_objects import LoginSettings, Session, Target
 from san_console.api.methods import SetLogin, TargetByName
 from san_console.gui import words
 from san_console.gui.context import Context
+from san_console.gui.dialogs.login_trial import digest_words
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.shell.quick_connect import best_portal
 from san_console.gui.states import is_degraded, is_down, is_unreachable, reach, session_state
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
+from san_console.gui.views.target_actions import TargetActions
 from san_console.gui.views.target_details import ChangesTab, LoginTab, PortalsTab
 from san_console.gui.views.target_use import LunsOfTarget, SessionsOfTarget
+from san_console.gui.views.timeline_tab import TimelineTab
 from san_console.gui.widgets.buttons import Button, enable
-from san_console.gui.widgets.empty import EmptyState, TableCard
+from san_console.gui.widgets.cards import Card
+from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.menus import add_action
 from san_console.gui.widgets.table import TableView
+from san_console.gui.widgets.table_stack import TableStack
 
 _DEFAULT_LOGIN = LoginSettings()
 
@@ -39,15 +45,27 @@ def is_known(target: Target) -> bool:
 class TargetsPage(Page):
     key = "targets"
     title = "Targets"
-    collections = ("targets", "sessions", "luns")
+    collections = ("targets", "sessions", "luns", "events", "identities")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.add = Button("Add target", self._add, icon="plus", tip="A target that nothing has found")
+        self.actions_of = TargetActions(context, self)
+        self._past: dict[str, set[str]] = {}
+        """Ids of the sessions that a target had while this window is open: their events are its history."""
+        self.add = Button("Add by hand…", self._add, icon="plus", tip="A target that nothing has found")
+        self.test = Button(
+            "Test log-in…",
+            self._test,
+            icon="shield-check",
+            tip="Log in as set, count the LUNs, log out again",
+        )
         self.show_session = Button("Show session", self._go_to_session, icon="activity")
-        self.log_in = Button("Log in…", self._log_in, kind="primary", tip="Ctrl+L")
+        self.forget = Button("Forget…", self._forget, kind="danger", tip="Take it off the list (Del)")
+        self.log_out = Button("Log out", self._log_out, kind="danger", tip="Ctrl+Shift+L")
+        self.log_in = Button("Log in", self._log_in, kind="primary", tip="As its settings say (Ctrl+L)")
         self.log_in.setShortcut("Ctrl+L")
-        self.set_actions(self.add, self.show_session, self.log_in)
+        self.log_out.setShortcut("Ctrl+Shift+L")
+        self.set_actions(self.add, self.test, self.show_session, self.forget, self.log_out, self.log_in)
         fields = {"portal": lambda t: " ".join(p.address for p in t.portals)}
         self.model = ObjectTableModel(self._columns(), fields=fields)
         chips = (
@@ -64,7 +82,8 @@ class TargetsPage(Page):
             self.model, "Targets", preferences=context.preferences, layout_key="targets", sort_by="target"
         )
         self.table.chosen.connect(self._chosen)
-        self.table.opened.connect(lambda _id: self._log_in())
+        self.table.opened.connect(lambda _id: self._open())
+        self.table.delete_asked.connect(self._forget)
         self.table.fill_menu = self._fill_menu
         empty = EmptyState(
             "target",
@@ -73,7 +92,8 @@ class TargetsPage(Page):
             "Discover",
             lambda: context.window.go("discover"),
         )
-        self.card = TableCard(self.table, empty, self.filter.clear)
+        self.card = Card(flush=True)
+        self.card.body.addWidget(TableStack(self.table, empty, self.filter.clear))
         self.details = Details(
             context,
             "targets",
@@ -83,12 +103,18 @@ class TargetsPage(Page):
                 ("portals", "Portals", lambda: PortalsTab(context)),
                 ("login", "Log-in settings", lambda: LoginTab(context)),
                 ("changes", "What changed", lambda: ChangesTab(context)),
+                (
+                    "history",
+                    "History",
+                    lambda: TimelineTab(context, "History of the target", self._events_of),
+                ),
             ),
         )
         self.splitter = KeptSplitter(
             context, "targets", Qt.Orientation.Vertical, (300, 350), self.card, self.details
         )
         self.body.addWidget(self.splitter, 1)
+        self.reload()
 
     def _columns(self) -> list[Column]:
         def luns(target: Target) -> list[Any]:
@@ -112,10 +138,10 @@ class TargetsPage(Page):
                 lambda t: self._state(t)[0],
                 kind="state",
                 tone=lambda t: self._state(t)[1],
-                width=114,
+                width=130,
             ),
             Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
-            Column("alias", "Alias", lambda t: t.alias, width=110),
+            Column("alias", "Alias", lambda t: t.alias, width=104),
             Column(
                 "reachable",
                 "Reachable",
@@ -130,15 +156,17 @@ class TargetsPage(Page):
                 lambda t: _count(len(t.session_ids)),
                 sort=lambda t: len(t.session_ids),
                 right=True,
+                hidden=True,
                 width=80,
             ),
-            Column("luns", "LUNs", lambda t: _count(identities(t)), sort=identities, right=True, width=64),
+            Column("luns", "LUNs", lambda t: _count(identities(t)), sort=identities, right=True, width=62),
             Column(
                 "size",
                 "Capacity",
                 lambda t: words.size(capacity(t)) if capacity(t) else words.NONE,
                 sort=capacity,
                 right=True,
+                hidden=True,
                 width=90,
             ),
             Column(
@@ -149,12 +177,36 @@ class TargetsPage(Page):
                 right=True,
                 width=96,
                 live=True,
+                hidden=True,
                 searched=False,
             ),
+            Column("chap", "CHAP identity", self._chap, tooltip=self._chap_tip, width=118),
+            Column("digests", "Digests", digest_words, muted=True, width=90),
             Column(
-                "favourite", "Favourite", lambda t: "yes" if t.login.favourite else "", width=78, muted=True
+                "favourite", "Favourite", lambda t: "yes" if t.login.favourite else "", width=82, muted=True
             ),
         ]
+
+    def _chap(self, target: Target) -> str:
+        """`esx-lab`, `esx-lab, mutual`, or nothing."""
+        identity = self.host.get("identities", target.login.identity_id)
+        if identity is None:
+            return "unknown identity" if target.login.identity_id else words.NONE
+        return f"{identity.user}, mutual" if target.login.mutual_identity_id else str(identity.user)
+
+    def _chap_tip(self, target: Target) -> str:
+        lines = []
+        for title, known in (
+            ("This computer proves itself as", target.login.identity_id),
+            ("The target proves itself as", target.login.mutual_identity_id),
+        ):
+            identity = self.host.get("identities", known)
+            if identity is not None:
+                lines.append(f"{title} {identity.user}")
+        return "\n".join(lines) or "No CHAP"
+
+    def _events_of(self, target: Target) -> set[str]:
+        return {target.id, *target.session_ids, *self._past.get(target.id, ())}
 
     def _sessions(self, target: Target) -> list[Session]:
         found = (self.host.get("sessions", session_id) for session_id in target.session_ids)
@@ -179,6 +231,10 @@ class TargetsPage(Page):
     def apply_changes(self, collection: str, changes: list[Any]) -> None:
         if collection == "targets":
             self.model.apply(changes)
+        elif collection == "sessions":
+            for session in (change.new or change.old for change in changes):
+                if session is not None:
+                    self._past.setdefault(session.target, set()).add(session.id)
 
     def refresh(self) -> None:
         self.filter.count()
@@ -189,7 +245,7 @@ class TargetsPage(Page):
         self.summary.setText(text + (f", {trouble} in trouble" if trouble else ""))
         self.details.setVisible(bool(known))
         self.table.select_first()
-        self.splitter.fit_first(self.table.fitting_height())
+        self.splitter.fit_first(self.table.fitting_height() + 2)
         self.table.viewport().update()
         self._chosen()
 
@@ -199,8 +255,14 @@ class TargetsPage(Page):
 
     def _chosen(self) -> None:
         target = self.table.current_object()
-        enable(self.log_in, target is not None, "Select a target")
-        enable(self.show_session, target is not None and bool(target.session_ids), "There is no session")
+        chosen = self.table.selected_objects()
+        inside = any(one.session_ids for one in chosen)
+        self.log_in.setVisible(not inside)
+        enable(self.log_in, bool(chosen), "Select a target")
+        enable(self.test, target is not None, "Select a target")
+        self.show_session.setVisible(inside)
+        self.log_out.setVisible(inside)
+        self.forget.setVisible(bool(chosen) and not inside)
         self.details.show_object(target)
 
     # actions
@@ -211,9 +273,28 @@ class TargetsPage(Page):
         AddTargetDialog(self.context, self).open()
 
     def _log_in(self) -> None:
+        for target in self.table.selected_objects():
+            if not target.session_ids:
+                self.actions_of.log_in(target)
+
+    def _log_out(self) -> None:
+        self.actions_of.log_out(self.table.selected_objects())
+
+    def _test(self) -> None:
         target = self.table.current_object()
         if target is not None:
-            self.context.window.quick_connect(target.id, best_portal(target))
+            self.actions_of.test(target)
+
+    def _forget(self) -> None:
+        self.actions_of.forget(self.table.selected_objects())
+
+    def _open(self) -> None:
+        """Enter: to the session where there is one, else log in."""
+        target = self.table.current_object()
+        if target is not None and target.session_ids:
+            self._go_to_session()
+        else:
+            self._log_in()
 
     def _go_to_session(self) -> None:
         target = self.table.current_object()
@@ -224,14 +305,23 @@ class TargetsPage(Page):
         target = self.table.current_object()
         if target is None:
             return
-        add_action(menu, "Log in…", self._log_in, icon="log-in", shortcut="Ctrl+L")
-        add_action(
-            menu, "Show session", self._go_to_session, icon="activity", enabled=bool(target.session_ids)
-        )
+        if target.session_ids:
+            add_action(menu, "Show session", self._go_to_session, icon="activity")
+        else:
+            add_action(menu, "Log in", self._log_in, icon="log-in", shortcut="Ctrl+L")
+        another = partial(self.context.window.quick_connect, target.id, best_portal(target))
+        add_action(menu, "Log in another way…", another, icon="sliders-horizontal")
+        add_action(menu, "Test log-in…", self._test, icon="shield-check")
         add_action(menu, "Try the portals", partial(self._probe, target.id), icon="radar")
         favourite = target.login.favourite
         action = add_action(menu, "Favourite: log in when the engine starts", icon="star", checked=favourite)
         action.toggled.connect(partial(self._set_favourite, target))
+        add_action(menu, "Copy target name", partial(_copy, target.id), icon="copy")
+        menu.addSeparator()
+        if target.session_ids:
+            add_action(menu, "Log out…", self._log_out, icon="log-out", shortcut="Ctrl+Shift+L", danger=True)
+        else:
+            add_action(menu, "Forget…", self._forget, icon="trash-2", shortcut="Del", danger=True)
 
     def _probe(self, name: str) -> None:
         self.host.call("targets.probe", TargetByName(name=name), owner=self)
@@ -252,6 +342,10 @@ class TargetsPage(Page):
 
     def renew(self) -> None:
         self.host.call("targets.probe", TargetByName(), owner=self)
+
+
+def _copy(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)
 
 
 def _count(number: int) -> str:
