@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
 from san_console.api.engine_objects import Identity, Keyring
 from san_console.api.methods import ChapSecrets, SaveIdentity
@@ -13,6 +14,9 @@ from san_console.engine.context import EngineContext
 from san_console.names.credentials import ChapCredentials, Secret, check_secret, check_user, parse_secret
 from san_console.names.display import visible
 from san_console.names.errors import InvalidSecret
+
+MAX_NOTE_CHARACTERS: Final = 1000
+"""Every note is part of every snapshot."""
 
 Usage = Callable[[], Iterable[tuple[str, str]]]
 """(identity id, what uses it in words) of one part of the engine."""
@@ -45,6 +49,10 @@ class Identities:
         errors = [finding.text for finding in check_user(user) if finding.level == "error"]
         if errors:
             raise ApiProblem("bad-request", " ".join(errors), side="this side")
+        if len(params.note) > MAX_NOTE_CHARACTERS:
+            raise ApiProblem(
+                "too-large", f"A note has at most {MAX_NOTE_CHARACTERS} characters.", side="this side"
+            )
         secret = _parse(params.secret) if params.secret is not None else None
         registry = self._context.registry
         if params.id:

@@ -146,7 +146,7 @@ class Engine:
                 "state_damaged",
                 context.state.note,
                 severity="error",
-                check="the file that was kept aside; what was set since the last copy of it is lost",
+                check="the file that was kept aside; what had been set has to be set again",
             )
         context.put_info()
         self.lab.clean_up()

@@ -58,6 +58,10 @@ class Serving:
         self._changing = asyncio.Lock()
         for target in context.state.load("local_target", LocalTarget):
             target.state = "stopped"
+            target.problem = None
+            target.registrations = []
+            for lun in target.luns:
+                lun.problem = None
             context.registry.put("local_targets", target)
 
     async def start_enabled(self, *, chap: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,12 @@ from san_console.target.config import (
     MappingRule,
     TargetConfig,
 )
+
+MAX_LABEL_BYTES: Final = 255
+"""RFC 7143 §6.1: the most that a text value has; an alias is sent as one."""
+
+MAX_MAPPINGS: Final = 10_000
+"""A hundred initiators with a hundred LUNs each; the object is sent whole whenever it changes."""
 
 
 def checked(wanted: LocalTarget) -> LocalTarget:
@@ -42,6 +49,13 @@ def checked(wanted: LocalTarget) -> LocalTarget:
         ]
     except NamesError as error:
         raise ApiProblem("bad-request", str(error), side="this side") from None
+    for text in (target.alias, *(lun.name for lun in target.luns)):
+        if len(text.encode()) > MAX_LABEL_BYTES:
+            raise ApiProblem(
+                "too-large", f"Names and aliases have at most {MAX_LABEL_BYTES} bytes.", side="this side"
+            )
+    if len(target.mappings) > MAX_MAPPINGS or len(target.initiators) > MAX_MAPPINGS:
+        raise ApiProblem("too-large", f"A target has at most {MAX_MAPPINGS} mappings.", side="this side")
     for rule in target.mappings:
         if rule.initiator not in target.initiators:
             target.initiators.append(rule.initiator)

@@ -48,6 +48,8 @@ class _Held:
     sampled_at: float
     scan: asyncio.Task[None] | None = None
     scan_again: bool = False
+    login: asyncio.Task[object] | None = None
+    """The task that waits for the first login, while it does."""
 
 
 class Sessions:
@@ -78,6 +80,8 @@ class Sessions:
         context = self._context
         context.registry.put("sessions", shown)
         self._link(shown.target)
+        held = self._held[shown.id]
+        held.login = asyncio.current_task()
         try:
             await session.login()
         except BaseException as error:
@@ -87,6 +91,7 @@ class Sessions:
             if isinstance(error, InitiatorError):
                 raise ApiProblem.from_problem(problem_of(error)) from error
             raise
+        held.login = None
         session.start()
         shown = self._refresh(shown.id)
         if shown.login.favourite:
@@ -120,6 +125,11 @@ class Sessions:
     async def logout(self, params: Logout) -> None:
         """Log out; the connection is closed even when the target does not answer."""
         held = self._find(params.id)
+        if held.login is not None:
+            # The login that is under way is given up; it takes its session off the list itself.
+            held.login.cancel()
+            await asyncio.wait([held.login])
+            return
         self._context.jobs.cancel_for(params.id)
         self._stop_scan(held)
         await held.session.logout()

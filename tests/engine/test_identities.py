@@ -85,6 +85,7 @@ async def test_changing_without_a_secret_keeps_it(identities: Identities) -> Non
         (SaveIdentity(user="alice"), "bad-request"),
         (SaveIdentity(user="alice", secret="short"), "bad-request"),
         (SaveIdentity(user="", secret=SECRET), "bad-request"),
+        (SaveIdentity(user="alice", secret=SECRET, note="x" * 5000), "too-large"),
         (SaveIdentity(user="alice", secret="two\nlines-of-it"), "bad-request"),
         (SaveIdentity(id="nobody", user="alice", secret=SECRET), "unknown-object"),
     ],

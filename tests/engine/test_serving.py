@@ -52,6 +52,8 @@ async def foreign(portal: str, name: str = ALICE) -> LibrarySession:
     [
         (local_target(name="nonsense"), "bad-request"),
         (local_target(portals=[]), "bad-request"),
+        (local_target(alias="x" * 300), "too-large"),
+        (local_target(initiators=["*"] * 20_000), "too-large"),
         (local_target(portals=["not an address"]), "bad-request"),
         (local_target(portals=["192.0.2.77:3260"]), "port-taken"),
         (local_target(luns=[LocalLun(id="disk", name="x", kind="memory")]), "bad-request"),

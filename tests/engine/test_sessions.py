@@ -365,6 +365,22 @@ async def test_favourites_and_targets_wait_for_the_secrets(tmp_path: Path) -> No
         assert host.all("local_targets", LocalTarget)[0].state == "serving"
 
 
+async def test_a_login_under_way_can_be_logged_out(tmp_path: Path) -> None:
+    writers: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    portal = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with silent, running(tmp_path) as host:
+        task = asyncio.create_task(host.call("sessions.login", Login(target=NAME, portal=portal)))
+        await host.until(lambda: host.all("sessions", Session))
+        await host.call("sessions.logout", Logout(id=host.all("sessions", Session)[0].id))
+        assert host.all("sessions", Session) == []
+        with pytest.raises(ApiProblem) as caught:
+            await task
+        assert caught.value.code == "cancelled"
+        for writer in writers:
+            writer.close()
+
+
 async def test_many_logins_leave_no_descriptors_tasks_or_memory_behind(tmp_path: Path) -> None:
     async with running(tmp_path) as host:
         target = await host.call("serving.create", local_target())
