@@ -258,9 +258,9 @@ class Connection:
         position = 0
         try:
             while position < len(pending):
-                batch = (
-                    pending[position : position + _MAX_BUFFERS] if len(pending) > _MAX_BUFFERS else pending
-                )
+                # Never again what has left: the socket may take more right after it took a part.
+                whole = not position and len(pending) <= _MAX_BUFFERS
+                batch = pending if whole else pending[position : position + _MAX_BUFFERS]
                 sent = self._sock.sendmsg(batch)
                 if sent == sum(map(len, batch)):
                     position += len(batch)
