@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,35 +17,7 @@ from san_console.gui.bridge.host import QtHost
 from san_console.gui.preferences import MemoryPreferences
 from san_console.gui.shell.main_window import MainWindow
 from san_console.gui.theme.theme import Theme
-
-
-@dataclass(slots=True)
-class Driven:
-    """A window, its simulated host and the clock of both."""
-
-    window: MainWindow
-    backend: SimulatedBackend
-    host: QtHost
-    preferences: MemoryPreferences
-    bot: QtBot
-
-    def run(self, seconds: float, step_s: float = 0.5) -> None:
-        """Let `seconds` pass on the simulated host, and the window take them in."""
-        end = self.backend.world.now + seconds
-        while self.backend.world.now < end:
-            self.backend.tick(min(self.backend.world.now + step_s, end))
-            QApplication.processEvents()
-        self.settle()
-
-    def settle(self) -> None:
-        """Until the bridge has handed over what it batched."""
-        self.backend.deliver()
-        self.bot.waitUntil(lambda: not self.host.batching, timeout=5_000)
-        for _ in range(3):
-            QApplication.processEvents()
-
-
-MakeWindow = Callable[..., Driven]
+from tests.gui.driving import Driven, MakeWindow
 
 
 @pytest.fixture
@@ -61,7 +32,9 @@ def make_window(qtbot: QtBot) -> Iterator[MakeWindow]:
         window = MainWindow(host, preferences, lambda: backend.world.now)
         driven = Driven(window, backend, host, preferences, qtbot)
         made.append(driven)
-        window.show()
+        with qtbot.waitActive(window):
+            window.show()
+            window.activateWindow()
         host.start()
         driven.settle()
         return driven

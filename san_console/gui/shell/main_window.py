@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QApplication, QMainWindow, QStackedWidget, QTabBar, QWidget
 
 from san_console.api.initiator_objects import Target
 from san_console.api.problems import Problem
@@ -124,8 +124,18 @@ class MainWindow(QMainWindow):
         if page != SETTINGS_PAGE:
             self.preferences.set("window.page", page)
         self._show_page()
+        self._focus_page()
         if identifier:
             self.pages[page].select(identifier)
+
+    def _focus_page(self) -> None:
+        """The keyboard goes on in the page, unless it is walking through the navigation."""
+        focus = QApplication.focusWidget()
+        page = self.stack.currentWidget()
+        if page is None or (focus is not None and within(focus, self.navigation)):
+            return
+        views = (view for view in page.findChildren(QAbstractItemView) if view.isVisibleTo(page))
+        next(views, page).setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _build_page(self, key: str) -> None:
         if key == SETTINGS_PAGE:
@@ -174,8 +184,6 @@ class MainWindow(QMainWindow):
         page = self.stack.currentWidget()
         panes: list[QWidget] = [self.top_bar.quick, self.navigation]
         if page is not None:
-            from PySide6.QtWidgets import QAbstractItemView, QTabBar
-
             panes += [w for w in page.findChildren(QAbstractItemView) if w.isVisible()][:2]
             panes += [w for w in page.findChildren(QTabBar) if w.isVisible()][:1]
         focus = QApplication.focusWidget()
@@ -310,9 +318,7 @@ class MainWindow(QMainWindow):
 
     def _quick_closed(self) -> None:
         self.top_bar.quick.clear()
-        page = self.stack.currentWidget()
-        if page is not None:
-            page.setFocus()
+        self._focus_page()
 
     # Qt
 

@@ -40,7 +40,9 @@ class EmptyState(QWidget):
         self.title.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.sentence = PlainLabel(sentence, style="muted", wrap=True)
         self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.sentence.setVisible(bool(sentence))
+        if not sentence:
+            # Never `setVisible(True)` before there is a parent: that would open a window of its own.
+            self.sentence.hide()
         box.addWidget(picture)
         box.addWidget(self.title)
         box.addWidget(self.sentence)

@@ -59,7 +59,9 @@ class Pill(PlainLabel):
         super().__init__(text, tone=tone, parent=parent)
         self.setProperty("pill", True)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self.setVisible(bool(text))
+        if not text:
+            # Never `setVisible(True)` before there is a parent: that would open a window of its own.
+            self.hide()
 
     def show_tag(self, text: str, tone: Tone) -> None:
         self.setText(text)

@@ -204,9 +204,12 @@ class TableView(QTableView):
         saved = self._saved()
         header = self.horizontalHeader()
         numbers = {column.key: number for number, column in enumerate(self.table.columns)}
-        for place, key in enumerate(key for key in saved.get("order", ()) if key in numbers):
+        order = saved.get("order")
+        wanted = [key for key in order if key in numbers] if isinstance(order, list) else []
+        for place, key in enumerate(dict.fromkeys(wanted)):
             header.moveSection(header.visualIndex(numbers[key]), place)
-        for key, width in dict(saved.get("widths", {})).items():
+        widths = saved.get("widths")
+        for key, width in widths.items() if isinstance(widths, dict) else ():
             if key in numbers and isinstance(width, int) and MIN_SECTION_PX <= width <= MAX_RESTORED_PX:
                 header.resizeSection(numbers[key], width)
         if isinstance(saved.get("hidden"), list):
