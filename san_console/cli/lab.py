@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import subprocess
 
 _SCHEMA = "san-console/lab/1"
+_FOLDER_PREFIX = "san-console-lab-"
 ENGINE_END_S = 15.0
 WINDOW_END_S = 10.0
 
@@ -50,7 +51,7 @@ def lab(args: argparse.Namespace) -> int:
             "Run san-console lab --headless, or set DISPLAY or WAYLAND_DISPLAY.",
         )
         return 1
-    with _Signals() as signals, _LabFolders() as folders:
+    with _Signals() as signals, LabFolders() as folders:
         os.environ.update(folders.environment)
         engine = _start_engine()
         try:
@@ -67,14 +68,21 @@ def lab(args: argparse.Namespace) -> int:
             _end_engine(engine)
 
 
-class _LabFolders:
+class LabFolders:
     """Temporary folders for state, socket and settings; gone afterwards."""
 
-    def __enter__(self) -> "_LabFolders":
+    def __enter__(self) -> "LabFolders":
+        import os
         import tempfile
         from pathlib import Path
 
-        self.path: Path = Path(tempfile.mkdtemp(prefix="san-console-lab-"))
+        from san_console.rpc.paths import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
+
+        below = tempfile.gettempdir()
+        longest = Path(below, f"{_FOLDER_PREFIX}12345678", "runtime", SOCKET_NAME)
+        if len(os.fsencode(longest)) > MAX_SOCKET_PATH_BYTES:
+            below = "/tmp"  # noqa: S108 - mkdtemp makes a folder of our own there; TMPDIR is too long for sockets
+        self.path: Path = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=below))
         self.environment = {
             f"SAN_CONSOLE_{name}_DIR": str(self.path / name.lower()) for name in ("DATA", "RUNTIME", "CONFIG")
         }

@@ -16,6 +16,7 @@ from san_console.api.initiator_objects import LoginSettings, Lun, Session, Sourc
 from san_console.api.methods import (
     AddSource,
     BenchLun,
+    ById,
     ChapSecrets,
     FileToLun,
     Login,
@@ -290,7 +291,7 @@ async def walk(
             )
             await _main_job(course)
             if pictures is not None:
-                await course.step("Save a picture of each page", lambda: _pictures(pictures, saved))
+                await course.step("Save a picture of each page", lambda: _pictures(course, pictures, saved))
             await course.step("Log out", course.log_out)
         except WalkFailed as error:
             failure = str(error)
@@ -331,8 +332,12 @@ async def _done(figure: str) -> str:
     return figure
 
 
-async def _pictures(folder: Path, saved: list[str]) -> str:
+async def _pictures(course: Walk, folder: Path, saved: list[str]) -> str:
     from san_console.cli.lab_pictures import take_pictures
 
+    # Something to see in the charts: a LUN is read all the while.
+    lun = course.chap_lun()
+    job = await course.view.call("luns.bench", BenchLun(id=lun.id, seconds=STEP_TIMEOUT_S, queue_depth=8))
     saved += await take_pictures(folder)
+    await course.view.call("jobs.cancel", ById(id=job.id))
     return f"{len(saved)} pictures in {folder}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from san_console import __version__
 from san_console.cli import main as main_module
+from san_console.cli.lab import LabFolders
 from san_console.cli.main import COMMAND_MODULES, build_parser, main
 
 HEAVY = (
@@ -176,3 +178,15 @@ def test_a_lab_without_a_display_says_so(
     monkeypatch.setattr(sys, "platform", "linux")
     assert main(["lab"]) == 1
     assert "san-console lab --headless" in capsys.readouterr().err
+
+
+def test_a_long_temporary_folder_is_no_place_for_a_socket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("long" * 30)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with LabFolders() as folders:
+        assert len(f"{folders.environment['SAN_CONSOLE_RUNTIME_DIR']}/engine.sock") < 107
+        assert folders.path.is_dir()
+    assert not folders.path.exists()

@@ -81,9 +81,8 @@ def console(tmp_path: Path) -> Iterator[Console]:
     yield console
     if console.engine is not None:
         console.engine.end()
-    else:
-        # A command may have started one by itself; it is ended through its own socket.
-        console.run("engine", "stop", "--force")
+    # A command may have started one by itself, also after ours was killed: ended through its own socket.
+    console.run("engine", "stop", "--force")
 
 
 class ChapTgtd:

@@ -76,6 +76,40 @@ def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
     assert processes_below(tmp_path) == []
 
 
+@pytest.mark.gui
+def test_pictures_of_every_page_are_saved(tmp_path: Path) -> None:
+    from PySide6.QtGui import QImage
+
+    from san_console.gui.views.registry import PAGES
+
+    folder = tmp_path / "pictures"
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-m", "san_console", "lab", "--headless", "--json", "--pictures", str(folder)],
+        env=environment(temporary),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    document = json.loads(ended.stdout)
+    assert [step["what"] for step in document["steps"]][-2:] == ["Save a picture of each page", "Log out"]
+    saved = [Path(name) for name in document["pictures"]]
+    assert sorted(saved) == sorted(folder.iterdir())
+    for page in PAGES:
+        for theme in ("light", "dark"):
+            assert any(path.name.startswith(f"{page.key}-{theme}-") for path in saved)
+    for path in saved:
+        picture = QImage(str(path))
+        assert (picture.width(), picture.height()) in ((1280, 800), (1920, 1080))
+        across = range(0, picture.width(), 3)
+        colours = {picture.pixel(x, y) for x in across for y in range(0, picture.height(), 7)}
+        assert len(colours) > 20, f"{path.name} shows nothing"
+    assert list(temporary.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "san_console", "lab", "--headless"]
