@@ -20,6 +20,7 @@ from san_console.api.problems import ApiProblem
 from san_console.engine.context import EngineContext
 from san_console.engine.favourites import Favourite, Favourites
 from san_console.engine.identities import Identities
+from san_console.engine.lun_scans import LunScans
 from san_console.engine.luns import LunStore
 from san_console.engine.problems import problem_of
 from san_console.engine.session_objects import describe_session, session_sample
@@ -46,8 +47,6 @@ class _Held:
     session: Session
     before: SessionCounters
     sampled_at: float
-    scan: asyncio.Task[None] | None = None
-    scan_again: bool = False
     login: asyncio.Task[object] | None = None
     """The task that waits for the first login, while it does."""
 
@@ -66,6 +65,7 @@ class Sessions:
         self._targets = targets
         self._identities = identities
         self._luns = luns
+        self._scans = LunScans(context, luns)
         self._held: dict[str, _Held] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._favourites = Favourites(context.state)
@@ -131,7 +131,7 @@ class Sessions:
             await asyncio.wait([held.login])
             return
         self._context.jobs.cancel_for(params.id)
-        self._stop_scan(held)
+        self._scans.stop(params.id)
         await held.session.logout()
         if params.forget:
             self._forget(params.id)
@@ -174,16 +174,7 @@ class Sessions:
     def rescan(self, session_id: str) -> Job:
         """Look at the LUNs of a session again, as a job."""
         held = self._find(session_id)
-        shown = self._object(session_id)
-
-        async def work(_: object) -> dict[str, str]:
-            count = await self._luns.scan(session_id, shown.target, held.session)
-            self._count_luns(session_id, count)
-            return {"luns": str(count)}
-
-        return self._context.jobs.start(
-            "rescan", f"LUNs of {visible(shown.target)}", work, object_id=session_id, unit="LUNs"
-        )
+        return self._scans.job(session_id, self._object(session_id).target, held.session)
 
     def log_in_favourites(self) -> None:
         """At the start of the engine, and once the keyring can be read: log in again, and go on trying where
@@ -239,8 +230,10 @@ class Sessions:
 
     async def close(self) -> None:
         """Log out of everything."""
-        for task in [*self._background, *(held.scan for held in self._held.values() if held.scan)]:
+        for task in self._background:
             task.cancel()
+        for session_id in self._held:
+            self._scans.stop(session_id)
         await asyncio.gather(*(held.session.logout() for held in self._held.values()), return_exceptions=True)
         self._held.clear()
 
@@ -330,38 +323,7 @@ class Sessions:
             at=event.at,
         )
         if event.kind in _SCAN_AFTER:
-            self._scan(session_id, held)
-
-    def _scan(self, session_id: str, held: _Held) -> None:
-        """Look at the LUNs in the background; once more when something happens meanwhile."""
-        if held.scan is not None and not held.scan.done():
-            held.scan_again = True
-            return
-        held.scan = asyncio.get_running_loop().create_task(self._scan_quietly(session_id, held))
-
-    async def _scan_quietly(self, session_id: str, held: _Held) -> None:
-        while True:
-            held.scan_again = False
-            try:
-                count = await self._luns.scan(session_id, self._object(session_id).target, held.session)
-            except InitiatorError as error:
-                self._context.events.add_problem(
-                    "lun_scan_failed", problem_of(error), object_kind="session", object_id=session_id
-                )
-            else:
-                self._count_luns(session_id, count)
-            if not held.scan_again or session_id not in self._held:
-                return
-
-    def _stop_scan(self, held: _Held) -> None:
-        if held.scan is not None:
-            held.scan.cancel()
-
-    def _count_luns(self, session_id: str, count: int) -> None:
-        shown = self._context.registry.get("sessions", SessionObject, session_id)
-        if shown is not None and shown.lun_count != count:
-            shown.lun_count = count
-            self._context.registry.put("sessions", shown)
+            self._scans.start(session_id, shown.target, held.session)
 
     def _refresh(self, session_id: str) -> SessionObject:
         shown = self._object(session_id)
@@ -371,9 +333,8 @@ class Sessions:
         return described
 
     def _forget(self, session_id: str) -> None:
-        held = self._held.pop(session_id, None)
-        if held is not None:
-            self._stop_scan(held)
+        self._held.pop(session_id, None)
+        self._scans.stop(session_id)
         shown = self._context.registry.get("sessions", SessionObject, session_id)
         self._luns.forget_session(session_id)
         self._context.registry.remove("sessions", session_id)

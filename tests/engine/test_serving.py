@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from san_console.api.engine_objects import Event
 from san_console.api.initiator_objects import Lun, Session
 from san_console.api.methods import (
     AskAccess,
@@ -21,6 +22,7 @@ from san_console.api.methods import (
 )
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping, TargetSession
+from san_console.engine.log_file import start_log, stop_log
 from san_console.initiator.session import Session as LibrarySession
 from san_console.initiator.settings import SessionSettings
 from san_console.names.portal import Portal
@@ -217,3 +219,30 @@ async def test_without_its_secret_a_target_is_not_served_open(tmp_path: Path) ->
         assert problem is not None
         assert problem.code == "secret-unavailable"
         assert host.engine.serving.server.targets() == []
+
+
+async def test_hostile_texts_of_a_peer_are_shown_and_do_nothing(tmp_path: Path) -> None:
+    hostile = "a\x1b[31mb\u202e<b>&lt;%s\u2066=cmd()"
+    handler = start_log(tmp_path)
+    try:
+        async with running(tmp_path) as host:
+            target = await host.call("serving.create", local_target(alias=hostile))
+            session = await host.call("sessions.login", Login(target=NAME, portal=target.portals[0]))
+            assert session.alias.isprintable()
+            assert "\\u{202e}" in session.alias
+            with pytest.raises(ApiProblem):
+                await host.call("sessions.login", Login(target=NAME + ":\u0430", portal=target.portals[0]))
+            other = LibrarySession(
+                SessionSettings(ALICE, NAME, Portal.parse(target.portals[0]), initiator_alias=hostile)
+            )
+            await other.login()
+            await host.until(lambda: len(host.all("target_sessions", TargetSession)) == 2)
+            for seen in host.all("target_sessions", TargetSession):
+                assert seen.initiator_alias.isprintable()
+            await other.logout()
+            for event in host.all("events", Event):
+                assert (event.text + event.cause + event.side + event.check).isprintable()
+    finally:
+        stop_log(handler)
+    for line in (tmp_path / "engine.log").read_text(encoding="utf-8").splitlines():
+        assert line.isprintable()
