@@ -144,6 +144,7 @@ class LoginTab(DetailTab):
         outer = vertical(self)
         area = QScrollArea()
         area.setWidgetResizable(True)
+        area.setAccessibleName("Log-in settings")
         inner = QWidget()
         inner.setObjectName("scrolled")
         box = vertical(inner, margin=16)

@@ -4,6 +4,7 @@ figures at it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +29,10 @@ _FILL_ALPHA: Final = 26
 """Of 255: enough to see what lies under the line, too little to hide a second line."""
 
 _BUBBLE_LINE_PX: Final = 16
+_SCALE_PARTS: Final = 3
+_STEPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+"""A part of a scale is one of these times a power of ten: fine enough that the lines fill the chart."""
+
 _KEY_STEPS: Final = 60
 """Arrow keys walk a sixtieth of the axis: one sample of the shortest span."""
 
@@ -75,6 +80,13 @@ class LinkedChart(TimeChart):
             if near is not None
         ]
 
+    def _top(self) -> float:
+        if self.fixed_top:
+            return self.fixed_top
+        oldest = self.now - self.span_s
+        largest = max((v for s in self.series for at, v in s.points if at >= oldest), default=0.0)
+        return close_top(largest)
+
     # pointer and keys
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -108,6 +120,8 @@ class LinkedChart(TimeChart):
     def _fill(self, painter: QPainter, series: Series, plot: QRectF, top: float) -> None:
         color = QColor(getattr(tokens(), series.color))
         color.setAlpha(_FILL_ALPHA)
+        # Its edge lies under the line: smoothing it costs twice the rest of the chart and shows nothing.
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(color)
         oldest = self.now - self.span_s - GAP_S
@@ -123,6 +137,7 @@ class LinkedChart(TimeChart):
             run.append((self._x(at, plot) - plot.left(), y))
             last_at = at
         self._fill_run(painter, run, plot)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
 
     @staticmethod
     def _fill_run(painter: QPainter, run: Sequence[tuple[float, float]], plot: QRectF) -> None:
@@ -188,6 +203,16 @@ class LinkedChart(TimeChart):
                 painter.drawEllipse(QRectF(box.left() + 9, baseline - 8, 7, 7))
             painter.setPen(QColor(colors.muted if series is None else colors.text))
             painter.drawText(QPointF(box.left() + (8 if series is None else 22), baseline), text)
+
+
+def close_top(largest: float) -> float:
+    """The end of a scale of three equal, round parts that holds `largest` and not much more."""
+    if largest <= 0 or not math.isfinite(largest):
+        return float(_SCALE_PARTS)
+    part = largest / _SCALE_PARTS
+    power = 10.0 ** math.floor(math.log10(part))
+    step = next((step for step in _STEPS if step * power >= part * 0.999999), _STEPS[-1])
+    return step * power * _SCALE_PARTS
 
 
 def link(charts: Sequence[LinkedChart], parent: QWidget) -> None:
