@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import shiboken6
-from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QApplication, QDialog, QVBoxLayout, QWidget
+from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtGui import QAccessible
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QLabel,
+    QLineEdit,
+    QSplitter,
+    QTabBar,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from san_console.console.simulated import SimulatedBackend
 from san_console.gui.bridge.host import QtHost
@@ -18,7 +31,9 @@ from san_console.gui.preferences import MemoryPreferences
 from san_console.gui.theme.theme import Theme, ThemeMode
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import Page
-from san_console.gui.views.registry import spec
+from san_console.names.display import acts_or_hides
+
+P = TypeVar("P", bound=Page)
 
 START = 1_795_240_800.0
 
@@ -45,10 +60,10 @@ class FakeWindow:
         self.gone.append(("quick_connect", text))
 
 
-class PageBench:
+class PageBench(Generic[P]):
     """`page` is shown in a window of its own. `settle` lets answers and batched changes arrive."""
 
-    def __init__(self, key: str, scenario: str, theme: ThemeMode, size: tuple[int, int]) -> None:
+    def __init__(self, kind: type[P], scenario: str, theme: ThemeMode, size: tuple[int, int]) -> None:
         Theme.of().apply(theme)
         self.now = START
         self.backend = SimulatedBackend(scenario, now=self.now)
@@ -57,7 +72,7 @@ class PageBench:
         self.preferences = MemoryPreferences()
         self.context = Context(self.host, self.preferences, self.window, lambda: self.now)
         self.host.start()
-        self.page: Page = spec(key).build(self.context)
+        self.page = kind(self.context)
         self.shell = QWidget()
         self.shell.setObjectName("content")
         layout = QVBoxLayout(self.shell)
@@ -105,15 +120,49 @@ def _dying(widget: QWidget) -> bool:
 
 @contextmanager
 def open_page(
-    key: str,
+    kind: type[P],
     scenario: str = "demo",
     *,
     theme: ThemeMode = "light",
     size: tuple[int, int] = (1080, 724),
-) -> Iterator[PageBench]:
-    """`with open_page("luns") as bench`. A QApplication must exist (the fixture `qapp`)."""
-    bench = PageBench(key, scenario, theme, size)
+) -> Iterator[PageBench[P]]:
+    """`with open_page(LunsPage) as bench`. A QApplication must exist (the fixture `qapp`)."""
+    bench = PageBench(kind, scenario, theme, size)
     try:
         yield bench
     finally:
         bench.close()
+
+
+def nameless(root: QWidget) -> list[str]:
+    """Controls under `root` that the keyboard reaches and a screen reader could not name."""
+    found = []
+    for widget in root.findChildren(QWidget):
+        reachable = widget.isVisible() and widget.focusPolicy() != Qt.FocusPolicy.NoFocus
+        inside = isinstance(widget.parent(), (QComboBox, QTabBar, QLineEdit))
+        if not reachable or inside or isinstance(widget, (QTabWidget, QSplitter)):
+            continue
+        interface = QAccessible.queryAccessibleInterface(widget)
+        name = interface.text(QAccessible.Text.Name) if interface is not None else ""
+        if not name:
+            found.append(f"{type(widget).__name__} in {type(widget.parent()).__name__}")
+    return found
+
+
+def harmful(root: QWidget) -> list[str]:
+    """Labels under `root` that read markup, and texts in which something acts instead of being seen."""
+    found = []
+    for label in root.findChildren(QLabel):
+        # A label that shows an icon has no text to be read as anything.
+        if label.text() and label.textFormat() != Qt.TextFormat.PlainText:
+            found.append(f"reads markup: {label.text()!r}")
+        if any(acts_or_hides(letter) for letter in label.text().replace("\n", "")):
+            found.append(f"acts: {label.text()!r}")
+    for widget in root.findChildren(QWidget):
+        tip = widget.toolTip()
+        if "<img" in tip or "<a " in tip or "\x1b" in tip or "\u202e" in tip:
+            found.append(f"tooltip: {tip!r}")
+    for button in root.findChildren(QAbstractButton):
+        if any(acts_or_hides(letter) for letter in button.text().lstrip("\u2009")):
+            found.append(f"button: {button.text()!r}")
+    return found

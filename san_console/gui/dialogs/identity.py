@@ -57,6 +57,7 @@ class IdentityDialog(BaseDialog):
         self._on_saved = on_saved
         self._random = random
         self._generated: Secret | None = None
+        self._copied = False
         form = QFormLayout()
         form.setHorizontalSpacing(14)
         form.setVerticalSpacing(10)
@@ -116,6 +117,7 @@ class IdentityDialog(BaseDialog):
         self._generated = generate_secret(self._random)
         # Bullets stand in the field, not the secret: nothing can read it out of the widget.
         self.secret.setText("•" * len(self._generated))
+        self._copied = False
         self.copy_button.setText("Copy once")
         self._check()
 
@@ -137,6 +139,7 @@ class IdentityDialog(BaseDialog):
         if self._generated is None:
             return
         copy_for_a_while(self._generated)
+        self._copied = True
         self.copy_button.setText("Copied")
         enable(self.copy_button, False, f"It leaves the clipboard after {CLIPBOARD_S} s")
 
@@ -170,7 +173,7 @@ class IdentityDialog(BaseDialog):
         self._box.setVisible(bool(lines))
         enable(
             self.copy_button,
-            self._generated is not None and self.copy_button.text() == "Copy once",
+            self._generated is not None and not self._copied,
             "Only a generated secret can be copied, once",
         )
         errors = any(finding.level == "error" for finding in found)

@@ -136,7 +136,7 @@ class WriteLunDialog(BaseDialog):
         self._context, self._lun, self._on_started = context, lun, on_started
         self.wanted = lun.identity or lun.id
         for line in hit_by_writing(context, lun):
-            self.content.addWidget(PlainLabel(f"•  {line}", wrap=True))
+            self.content.addWidget(PlainLabel(f"•  {visible(line, 500)}", wrap=True))
         self.path = PathField("File to write")
         self.offset = _Bytes("", 0)
         _form(self, [("File to write", self.path), ("To byte", self.offset)])

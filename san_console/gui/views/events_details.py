@@ -16,6 +16,7 @@ from san_console.gui.widgets.cards import Card, horizontal
 from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.state import Pill
+from san_console.names.display import visible
 
 _TONES: Final[dict[str, Tone]] = {"info": "accent", "warning": "warning", "error": "bad"}
 _WORDS: Final[dict[str, str]] = {"info": "info", "warning": "warning", "error": "error"}
@@ -54,7 +55,7 @@ class EventDetails(Card):
             self._text.setText(self.tr("Select an event to read all of it."))
             return
         self._pill.show_tag(_WORDS.get(event.severity, event.severity), _TONES.get(event.severity, "muted"))
-        self._text.setText(event.text)
+        self._text.setText(visible(event.text))
         name = object_name(self._context.host, event.object_kind, event.object_id)
         kind = KIND_WORDS.get(event.object_kind, event.object_kind)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
@@ -64,7 +65,7 @@ class EventDetails(Card):
         ]
         for label, text in (("Cause", event.cause), ("Decided by", event.side), ("Check", event.check)):
             if text:
-                pairs.append(Pair(label, text, wrap=True))
+                pairs.append(Pair(label, visible(text, 2000), wrap=True))
         self._facts.show_pairs(pairs)
         self._jump.setText(f"Show {kind}")
         self._jump.setAccessibleName(f"Show {kind}")

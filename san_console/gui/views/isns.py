@@ -21,6 +21,7 @@ from san_console.gui.widgets.buttons import Button, enable
 from san_console.gui.widgets.cards import Card, vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair
+from san_console.gui.widgets.labels import restyle
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.widgets.side_list import Entry, SideList
 from san_console.names.portal import ISNS_PORT
@@ -161,6 +162,8 @@ class IsnsPage(Page):
         runs = embedded is not None and embedded.state == "running"
         self.power_button.setText("Stop server…" if runs else "Start server…")
         self.power_button.setAccessibleName(self.power_button.text())
+        self.power_button.setProperty("kind", "" if runs else "primary")
+        restyle(self.power_button)
         enable(self.refresh_button, server is not None)
         enable(
             self.remove_button,

@@ -270,9 +270,12 @@ class LunsPage(Page):
             self.warning.hide()
             return
         self.warning.say(
-            f"Another unit stands at {lun_name(lun.target, lun.lun)} than before. "
-            f"It was {lun.identity_changed_from}, now it is {lun.identity or 'without an identity'}.",
-            words.short_name(lun.target),
+            visible(
+                f"Another unit stands at {lun_name(lun.target, lun.lun)} than before. "
+                f"It was {lun.identity_changed_from}, now it is {lun.identity or 'without an identity'}.",
+                1000,
+            ),
+            visible(words.short_name(lun.target)),
             "Do not write to it before you know why: ask who changed the target.",
         )
 

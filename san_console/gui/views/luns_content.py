@@ -21,6 +21,7 @@ from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.labels import PlainLabel, restyle
 from san_console.gui.widgets.partition_strip import PartitionStrip
 from san_console.gui.widgets.problems import InlineProblem
+from san_console.names.display import visible
 
 LOADING_AFTER_MS: Final = 200
 MAX_SHOWN_BYTES: Final = 65_536
@@ -112,7 +113,7 @@ class ContentTab(DetailTab):
         physical = f" on {lun.physical_block_bytes:,} physical" if lun.physical_block_bytes else ""
         self.facts.show_pairs(
             [
-                Pair("Content", lun.content or words.NONE),
+                Pair("Content", visible(lun.content) or words.NONE),
                 Pair("Block size", f"{lun.block_bytes:,}{physical}"),
                 Pair("Blocks", f"{self.blocks():,}"),
                 Pair("Read-only view", "no write is sent to this LUN", wrap=True),

@@ -111,7 +111,8 @@ class IdentityTab(DetailTab):
             return
         self.page_size.setText(words.counted(len(page.raw), "byte"))
         self.fields.show_pairs(
-            Pair(name, value or words.NONE, wrap=True) for name, value in page.fields[:MAX_FIELDS_SHOWN]
+            Pair(visible(name, 80), visible(value) or words.NONE, wrap=True)
+            for name, value in page.fields[:MAX_FIELDS_SHOWN]
         )
         self.raw.show_bytes(page.raw[:MAX_RAW_BYTES])
 
@@ -133,11 +134,11 @@ def _scrolled(widget: QWidget, name: str) -> QScrollArea:
 def _facts(lun: Lun) -> list[Pair]:
     cache = {True: "on", False: "off", None: "not told"}[lun.write_cache]
     pairs = [
-        Pair("Identity", lun.identity or "none: VPD page 83h names nothing", mono=True, wrap=True),
+        Pair("Identity", visible(lun.identity) or "none: VPD page 83h names nothing", mono=True, wrap=True),
         Pair("Vendor", lun.vendor or words.NONE),
         Pair("Product", lun.product or words.NONE),
         Pair("Revision", lun.revision or words.NONE),
-        Pair("Serial number", lun.serial or words.NONE, mono=True, wrap=True),
+        Pair("Serial number", visible(lun.serial) or words.NONE, mono=True, wrap=True),
         Pair("Device type", lun.device_type),
         Pair("Size", f"{words.size(lun.size_bytes)} · {lun.size_bytes:,} bytes", wrap=True),
         Pair("Block size", f"{lun.block_bytes:,} on {lun.physical_block_bytes:,} physical"),
@@ -146,7 +147,7 @@ def _facts(lun: Lun) -> list[Pair]:
         Pair("Write cache", cache),
     ]
     if lun.identity_changed_from:
-        pairs.insert(1, Pair("It was", lun.identity_changed_from, "bad", mono=True, wrap=True))
+        pairs.insert(1, Pair("It was", visible(lun.identity_changed_from), "bad", mono=True, wrap=True))
     others = [text for text in lun.designators if text != lun.identity]
-    pairs += [Pair("Also known as", text, mono=True, wrap=True) for text in others[:8]]
+    pairs += [Pair("Also known as", visible(text), mono=True, wrap=True) for text in others[:8]]
     return pairs

@@ -225,7 +225,7 @@ class SecretsPage(Page):
                 owner=dialog,
             ),
             text=text,
-            consequences=list(identity.used_by),
+            consequences=[visible(text) for text in identity.used_by],
             parent=self,
         ).open()
 

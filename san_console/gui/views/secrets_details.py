@@ -15,6 +15,7 @@ from san_console.gui.widgets.cards import Card, clear, horizontal, vertical
 from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
+from san_console.names.display import visible
 
 _PLACES: Final[dict[str, tuple[str, Tone]]] = {
     "keyring": ("in the keyring", "good"),
@@ -82,6 +83,6 @@ class IdentityDetails(Card):
         for text in identity.used_by[:MAX_USES_SHOWN]:
             self._uses.addWidget(ElidedLabel(text))
         if identity.findings:
-            self._finding.say("\n".join(identity.findings))
+            self._finding.say("\n".join(visible(text) for text in identity.findings))
         else:
             self._finding.hide()

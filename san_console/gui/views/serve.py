@@ -28,7 +28,7 @@ from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair
-from san_console.gui.widgets.labels import PlainLabel
+from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.menus import add_action, popup
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.widgets.side_list import Entry, SideList
@@ -125,7 +125,7 @@ class ServePage(Page):
         column.addWidget(card, 1)
         facts = Card()
         head = horizontal(gap=4)
-        self.facts_title = PlainLabel("", style="strong")
+        self.facts_title = ElidedLabel("", style="strong")
         head.addWidget(self.facts_title, 1)
         self.more_button = IconButton("ellipsis", self.tr("More about the target"), self._more, role="muted")
         head.addWidget(self.more_button)
@@ -332,7 +332,8 @@ class ServePage(Page):
     def _hits(self, target: LocalTarget) -> list[str]:
         sessions = self._sessions_of(target)
         lines = [
-            f"{session.initiator} from {session.address} is cut off" for session in sessions[:MAX_NAMES_SHOWN]
+            f"{visible(session.initiator)} from {visible(session.address)} is cut off"
+            for session in sessions[:MAX_NAMES_SHOWN]
         ]
         if len(sessions) > MAX_NAMES_SHOWN:
             lines.append(f"{len(sessions) - MAX_NAMES_SHOWN} more initiators are cut off")
@@ -365,7 +366,7 @@ class ServePage(Page):
         memory = [lun.name for lun in target.luns if lun.kind == "memory"]
         files = sum(lun.kind in ("file", "block") for lun in target.luns)
         if memory:
-            lines.append(f"The content of {', '.join(memory)} is lost: it is kept in memory only")
+            lines.append(f"The content of {visible(', '.join(memory))} is lost: it is kept in memory only")
         if files:
             lines.append(
                 f"{words.counted(files, 'file or disk', 'files or disks')} behind its LUNs stay as they are"

@@ -13,6 +13,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
+from san_console.names.display import visible
 
 
 def consequence_text(host: QtHost, line: Consequence) -> str:
@@ -21,12 +22,12 @@ def consequence_text(host: QtHost, line: Consequence) -> str:
     for session_id in line.session_ids:
         session = host.get("target_sessions", session_id)
         if session is not None:
-            hit.append(words.short_name(session.initiator))
+            hit.append(visible(words.short_name(session.initiator), 120))
     names = list(dict.fromkeys(hit))
     if not names:
-        return line.text
+        return visible(line.text, 1000)
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"{line.text} Hits now: {shown}."
+    return f"{visible(line.text, 1000)} Hits now: {shown}."
 
 
 def hurts(lines: list[Consequence]) -> bool:

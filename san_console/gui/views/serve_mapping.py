@@ -27,6 +27,7 @@ from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.matrix import MatrixView
+from san_console.names.display import visible
 
 PLAN_AFTER_MS: Final = 120
 """While cells are changed quickly one plan at the end is enough."""
@@ -172,7 +173,7 @@ class MappingTab(DetailTab):
         texts.append(
             f"{words.counted(len(hit), 'session')} may be hit." if hit else "No session is interrupted."
         )
-        self.bar_text.setText(" ".join(texts))
+        self.bar_text.setText(visible(" ".join(texts), 1000))
         self.bar_text.set_tone("bad" if hit else "text")
         self.bar.setAccessibleDescription(self.bar_text.text())
 
@@ -277,10 +278,10 @@ class MappingTab(DetailTab):
         sees = ", ".join(parts) if parts else "no LUN"
         self.who.show_pairs(
             [
-                Pair("Who sees what", f"{who}{where} sees {sees}.", wrap=True),
+                Pair("Who sees what", visible(f"{who}{where} sees {sees}.", 2000), wrap=True),
                 Pair(
                     "Shared writers",
-                    _shared_text(shared) if shared else "No LUN has two writers.",
+                    visible(_shared_text(shared), 1000) if shared else "No LUN has two writers.",
                     "warning" if shared else "muted",
                     wrap=True,
                 ),

@@ -26,6 +26,7 @@ from san_console.gui.widgets.labels import ElidedLabel, restyle, tooltip_text
 from san_console.gui.widgets.menus import add_action
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.widgets.table import TableView
+from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.portal import Portal
 
@@ -269,7 +270,7 @@ class ConnectedTab(_TablePart):
             numbers = ", ".join(str(number) for number in session.luns) or "none"
             rate, _iops = self.rate_of(session)
             moving = f", {words.rate(rate)} now" if rate else ""
-            lines.append(f"{session.initiator} from {session.address}: LUNs {numbers}{moving}")
+            lines.append(visible(f"{session.initiator} from {session.address}: LUNs {numbers}{moving}"))
 
         def disconnect(dialog: Confirmation) -> None:
             left = len(sessions)
@@ -306,8 +307,8 @@ def _lun_tone(lun: LocalLun) -> Tone:
 
 
 _LUN_COLUMNS: Final = [
-    Column("name", "Name", lambda lun: lun.name, strong=True, width=120),
-    Column("kind", "Made of", lambda lun: lun.kind, width=80),
+    Column("name", "Name", lambda lun: lun.name, strong=True, width=104),
+    Column("kind", "Made of", lambda lun: lun.kind, width=72),
     Column(
         "size",
         "Size",
@@ -386,9 +387,9 @@ def _session_columns(tab: ConnectedTab) -> list[Column]:
             stretch=True,
         ),
         Column("address", "From", lambda one: one.address, mono=True, width=142),
-        Column("portal", "Portal", lambda one: one.portal, mono=True, width=128),
-        Column("auth", "Proved by", lambda one: one.auth, muted=True, width=110),
-        Column("digests", "Digests", digests, muted=True, width=76),
+        Column("portal", "Portal", lambda one: one.portal, mono=True, width=128, hidden=True),
+        Column("auth", "Proved by", lambda one: one.auth, muted=True, width=154),
+        Column("digests", "Digests", digests, muted=True, width=76, hidden=True),
         Column("luns", "LUNs", lambda one: ", ".join(map(str, one.luns)) or words.NONE, width=66),
         Column(
             "rate",

@@ -294,7 +294,7 @@ class AccessTab(DetailTab):
 
 
 _SEEN_COLUMNS = [
-    Column("lun", "LUN", lambda seen: str(seen.lun), sort=lambda seen: seen.lun, right=True, width=70),
+    Column("lun", "LUN", lambda seen: str(seen.lun), sort=lambda seen: seen.lun, right=True, width=84),
     Column("name", "Name", lambda seen: seen.name, strong=True, width=220),
     Column(
         "how",

@@ -70,10 +70,14 @@ class CreateTargetWizard(BaseDialog):
         self.content.addWidget(self.hint)
         self.back_button = Button(self.tr("Back"), self.back)
         self.next_button = Button(self.tr("Next"), self.next, kind="primary")
-        buttons = self.accept_button.parentWidget()
-        assert buttons is not None
         self.extra.addWidget(self.back_button)
-        self.extra.addWidget(self.next_button)
+        outer = self.layout()
+        assert outer is not None
+        # Where "Create target" stands at the end, Next stands before.
+        last = outer.itemAt(outer.count() - 1)
+        row_of_buttons = last.layout() if last is not None else None
+        assert row_of_buttons is not None
+        row_of_buttons.addWidget(self.next_button)
         self.open_step(0)
 
     # steps
@@ -91,6 +95,7 @@ class CreateTargetWizard(BaseDialog):
 
     def next(self) -> None:
         if self.step < len(self.steps) - 1 and not self.steps[self.step].problem():
+            self.steps[self.step].leave()
             self.open_step(self.step + 1)
 
     def back(self) -> None:

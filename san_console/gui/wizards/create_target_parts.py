@@ -43,6 +43,9 @@ class Step(QWidget):
         """A sentence, or empty when the step is complete."""
         return ""
 
+    def leave(self) -> None:
+        """Next was pressed: take over what was filled in and not yet added."""
+
     def touch(self) -> None:
         self.touched = True
         self.changed.emit()
@@ -186,6 +189,7 @@ class LunsStep(Step):
             problem = "There is a LUN of this name already."
         self.hint.setText(problem)
         self.add_button.setEnabled(not problem and len(self._luns) < MAX_LUNS)
+        self.changed.emit()
 
     def add(self) -> None:
         self._luns.append(self.fields.lun())
@@ -214,7 +218,13 @@ class LunsStep(Step):
         self.touch()
 
     def problem(self) -> str:
-        return "" if self._luns else "Add at least one LUN."
+        if self._luns or not self.fields.problem():
+            return ""
+        return f"Add at least one LUN. {self.fields.problem()}"
+
+    def leave(self) -> None:
+        if not self._luns:
+            self.add()
 
     def chosen(self) -> list[LocalLun]:
         return list(self._luns)
