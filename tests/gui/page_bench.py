@@ -64,7 +64,9 @@ class PageBench(Generic[P]):
     """`page` is shown in a window of its own. `settle` lets answers and batched changes arrive."""
 
     def __init__(self, kind: type[P], scenario: str, theme: ThemeMode, size: tuple[int, int]) -> None:
-        Theme.of().apply(theme)
+        if Theme.of().mode != theme:
+            # Costs as much as a page does.
+            Theme.of().apply(theme)
         self.now = START
         self.backend = SimulatedBackend(scenario, now=self.now)
         self.host = QtHost(self.backend)
@@ -80,7 +82,7 @@ class PageBench(Generic[P]):
         layout.addWidget(self.page)
         self.shell.resize(*size)
         self.shell.show()
-        self.settle(2.0)
+        self.settle(1.0)
 
     def settle(self, seconds: float = 1.0) -> None:
         """Let simulated time pass, and hand everything on to the page without waiting for its batches."""

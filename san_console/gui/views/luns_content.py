@@ -82,8 +82,8 @@ class ContentTab(DetailTab):
         self._lun = lun
         ready = lun is not None and lun.state == "ready"
         self.hex.setVisible(ready)
-        for widget in (self.line, self.first, self.previous, self.next, self.last):
-            widget.setEnabled(ready)
+        self.line.setEnabled(ready)
+        self._enable_steps(ready)
         if lun is None or not ready:
             self._shown = None
             self._show_unready(lun)
@@ -165,10 +165,7 @@ class ContentTab(DetailTab):
         if not self.line.hasFocus() or self.line.text() != str(block):
             self.line.setText(str(block))
         self._mark("")
-        self.first.setEnabled(block > 0)
-        self.previous.setEnabled(block > 0)
-        self.next.setEnabled(block < self.blocks() - 1)
-        self.last.setEnabled(block < self.blocks() - 1)
+        self._enable_steps(True)
         offset = block * lun.block_bytes
         key = self._shown
         length = min(lun.block_bytes, MAX_SHOWN_BYTES, lun.size_bytes - offset)
@@ -205,6 +202,12 @@ class ContentTab(DetailTab):
             failed,
             owner=self,
         )
+
+    def _enable_steps(self, ready: bool) -> None:
+        for back in (self.first, self.previous):
+            back.setEnabled(ready and self.block > 0)
+        for forward in (self.next, self.last):
+            forward.setEnabled(ready and self.block < self.blocks() - 1)
 
     def _typed(self) -> None:
         text = self.line.text().strip().replace(",", "")

@@ -1,0 +1,348 @@
+"""The page Serve on the simulated host: the matrix, what is pending, and the tabs beside it."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtTest import QTest
+
+from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.views.serve import ServePage
+from san_console.gui.views.serve_parts import ConnectedTab, LunsTab, PortalsTab
+from san_console.gui.views.serve_settings import AccessTab, SettingsTab
+from tests.gui.page_bench import PageBench, harmful, nameless, open_page
+
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
+
+PROD = "iqn.2026-11.org.example:prod"
+LAB = "iqn.2026-11.org.example:lab-1"
+ESX = "iqn.2004-10.com.example.hosts:esx-7.example"
+DB = "iqn.2004-10.com.example.hosts:db-1.example"
+
+
+def cell(bench: PageBench[ServePage], initiator: str, lun: str) -> QModelIndex:
+    model = bench.page.mapping.model
+    row = model.rows.index(initiator)
+    column = [one.name for one in model.luns].index(lun) + 1
+    return model.index(row, column)
+
+
+def plan(bench: PageBench[ServePage]) -> None:
+    """Ask for the plan now, instead of waiting until the user stops clicking."""
+    bench.page.mapping._ask_plan()
+    bench.settle(0.3)
+
+
+def mapped(bench: PageBench[ServePage], initiator: str, lun_id: str) -> tuple[int, bool] | None:
+    for rule in bench.host.get("local_targets", PROD).mappings:
+        if (rule.initiator, rule.lun_id) == (initiator, lun_id):
+            return (rule.lun, rule.read_only)
+    return None
+
+
+def test_the_list_says_what_matters_of_each_target() -> None:
+    with open_page(ServePage) as bench:
+        tags = {entry.title: entry.tag for entry in bench.page.targets.entries()}
+        assert tags == {"prod": "3 up", "lab-1": "open", "archive": "offline"}
+        assert bench.page.summary.text() == PROD
+
+
+def test_cells_show_access_and_number_and_can_be_heard() -> None:
+    with open_page(ServePage) as bench:
+        model = bench.page.mapping.model
+        assert cell(bench, DB, "db-log").data() == "Read-write · 1"
+        assert cell(bench, ESX, "iso").data() == "Read-only · 3"
+        heard = model.data(cell(bench, ESX, "vm-store"), Qt.ItemDataRole.AccessibleTextRole)
+        assert heard == "esx-7.example, vm-store: no access"
+        assert model.rows[-1] == ANYONE
+
+
+def test_keys_change_a_cell_and_nothing_is_written_before_apply() -> None:
+    with open_page(ServePage) as bench:
+        view = bench.page.mapping.view
+        index = cell(bench, ESX, "vm-store")
+        view.setCurrentIndex(index)
+        view.setFocus()
+        QTest.keyClick(view, Qt.Key.Key_Space)
+        assert index.data() == "Read-only · 0"
+        QTest.keyClick(view, Qt.Key.Key_W)
+        assert index.data() == "Read-write · 0"
+        QTest.keyClick(view, Qt.Key.Key_5)
+        assert index.data() == "Read-write · 5"
+        QTest.keyClick(view, Qt.Key.Key_3)
+        assert index.data() == "Read-write · 5"
+        assert "another LUN 3" in bench.window.said[-1][0]
+        plan(bench)
+        assert mapped(bench, ESX, "lun-vm-store") is None
+        bar = bench.page.mapping
+        assert bar.bar.isVisible()
+        assert bar.bar_title.text() == "1 pending change."
+        assert "gains vm-store" in bar.bar_text.text()
+        assert "No session is interrupted" in bar.bar_text.text()
+        QTest.keyClick(view, Qt.Key.Key_Delete)
+        assert not bar.bar.isVisible()
+
+
+def test_apply_then_undo_from_the_toast() -> None:
+    with open_page(ServePage) as bench:
+        tab = bench.page.mapping
+        tab.model.set_access(cell(bench, ESX, "vm-store"), "read-write")
+        plan(bench)
+        tab.apply_button.click()
+        bench.settle()
+        assert mapped(bench, ESX, "lun-vm-store") == (0, False)
+        assert not tab.bar.isVisible()
+        assert bench.window.said[-1][0] == "1 change applied."
+        bench.window.offered[-1]()
+        bench.settle()
+        assert mapped(bench, ESX, "lun-vm-store") is None
+        assert cell(bench, ESX, "vm-store").data() == "–"
+
+
+def test_what_hits_a_session_is_reviewed_first() -> None:
+    with open_page(ServePage) as bench:
+        tab = bench.page.mapping
+        tab.model.set_access(cell(bench, DB, "db-data"), "none")
+        plan(bench)
+        assert "1 session may be hit" in tab.bar_text.text()
+        tab.apply_button.click()
+        dialog = bench.dialog()
+        assert any("loses db-data" in line and "Hits now: db-1.example" in line for line in dialog.lines)
+        assert dialog.cancel_button.isDefault()
+        dialog.accept_button.click()
+        bench.settle()
+        assert mapped(bench, DB, "lun-db-data") is None
+        assert bench.dialogs() == []
+
+
+def test_pending_changes_wait_while_another_target_is_looked_at() -> None:
+    with open_page(ServePage) as bench:
+        tab = bench.page.mapping
+        tab.model.set_access(cell(bench, ESX, "vm-store"), "read-write")
+        bench.page.select(LAB)
+        bench.settle(0.3)
+        assert not tab.bar.isVisible()
+        bench.page.select(PROD)
+        bench.settle(0.3)
+        assert tab.bar.isVisible()
+        tab.discard_button.click()
+        assert not tab.bar.isVisible()
+
+
+def test_who_sees_what_and_shared_writers() -> None:
+    with open_page(ServePage) as bench:
+        tab = bench.page.mapping
+        tab.view.setCurrentIndex(cell(bench, ESX, "vm-store"))
+        tab.model.cycle(cell(bench, ESX, "vm-store"))
+        shown = " ".join(label.text() for label in tab.who._values)
+        assert "esx-7.example from 10.20.0.77 sees LUN 0 vm-store (read-only, pending), LUN 3 iso" in shown
+        assert "db-data and db-log can be written by several" in shown
+
+
+def test_the_menu_of_a_cell_offers_what_is_possible() -> None:
+    with open_page(ServePage) as bench:
+        view = bench.page.mapping.view
+        actions = {
+            one.text().split("\t")[0]: one for one in view.cell_menu(cell(bench, ESX, "iso")).actions()
+        }
+        assert not actions["Read-write"].isEnabled()
+        assert actions["Read-only"].isChecked()
+        actions["No access"].trigger()
+        assert cell(bench, ESX, "iso").data() == "–"
+
+
+def test_an_initiator_is_added_and_taken_out() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.initiator_button.click()
+        dialog = bench.dialog()
+        dialog.name.setCurrentText("iqn.bad name")
+        assert not dialog.accept_button.isEnabled()
+        dialog.name.setCurrentText(DB)
+        assert "already" in dialog._hint.text()
+        dialog.name.setCurrentText("iqn.2004-10.com.example.hosts:NEW")
+        assert "hosts:new" in dialog._hint.text()
+        dialog.accept_button.click()
+        bench.settle()
+        name = "iqn.2004-10.com.example.hosts:new"
+        assert name in bench.page.mapping.model.rows
+        bench.page.mapping.view.remove_asked.emit(name)
+        bench.settle()
+        assert name not in bench.host.get("local_targets", PROD).initiators
+        bench.page.mapping.view.remove_asked.emit(DB)
+        bench.settle()
+        question = bench.dialog()
+        assert isinstance(question, Confirmation)
+        question.reject()
+        assert DB in bench.host.get("local_targets", PROD).initiators
+
+
+def test_a_lun_is_added_and_removed() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("luns")
+        bench.settle()
+        bench.page.lun_button.click()
+        dialog = bench.dialog()
+        fields = dialog.fields
+        assert not dialog.accept_button.isEnabled()
+        fields.kind.setCurrentIndex(fields.kind.findData("memory"))
+        assert dialog.accept_button.isEnabled()
+        fields.size_line.setText("100")
+        assert "multiple of 512" in fields.problem()
+        fields.size_line.setText("64M")
+        fields.name.setText("scratch")
+        dialog.accept_button.click()
+        bench.settle()
+        added = next(lun for lun in bench.host.get("local_targets", PROD).luns if lun.name == "scratch")
+        assert (added.kind, added.size_bytes) == ("memory", 64 * 2**20)
+        tab = bench.page.details.current
+        assert isinstance(tab, LunsTab)
+        tab.table.select_id(added.id)
+        tab.remove_button.click()
+        bench.settle()
+        assert all(lun.name != "scratch" for lun in bench.host.get("local_targets", PROD).luns)
+
+
+def test_portals_are_checked_and_the_last_one_stays() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("portals")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, PortalsTab)
+        tab.line.setText("10.20.0.5:99999")
+        assert not tab.add_button.isEnabled()
+        tab.line.setText("10.20.0.6")
+        tab.add_button.click()
+        bench.settle()
+        assert "10.20.0.6:3260" in bench.host.get("local_targets", PROD).portals
+        tab.table.select_id("10.20.0.5:3260")
+        tab.remove_button.click()
+        bench.settle()
+        bench.dialog().accept_button.click()
+        bench.settle()
+        assert "10.20.0.5:3260" not in bench.host.get("local_targets", PROD).portals
+        bench.page.select(LAB)
+        bench.settle()
+        assert not tab.remove_button.isEnabled()
+
+
+def test_who_is_connected_and_disconnecting_asks_first() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.select("t3")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, ConnectedTab)
+        assert len(tab.model) == 3
+        tab.table.select_id("t3")
+        tab.disconnect_button.click()
+        dialog = bench.dialog()
+        assert bench.host.get("target_sessions", "t3") is not None
+        dialog.accept_button.click()
+        bench.settle()
+        assert bench.host.get("target_sessions", "t3") is None
+        assert len(tab.model) == 2
+        assert bench.dialogs() == []
+
+
+def test_access_is_asked_of_the_engine() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("access")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, AccessTab)
+        tab.initiator.setCurrentText("iqn.2004-10.com.example:stranger")
+        tab._ask()
+        bench.settle()
+        assert [(seen.lun, seen.name) for seen in tab.model.objects()] == [(0, "iso")]
+
+
+def test_settings_are_applied_and_reverted() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("settings")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, SettingsTab)
+        assert not tab.apply_button.isEnabled()
+        tab.alias.setText("production")
+        tab.identities["id-backup"].setChecked(True)
+        assert tab.apply_button.isEnabled()
+        tab.revert_button.click()
+        assert tab.alias.text() == "prod"
+        tab.alias.setText("production")
+        tab.apply_button.click()
+        bench.settle()
+        target = bench.host.get("local_targets", PROD)
+        assert target.alias == "production"
+        assert target.identity_ids == ["id-db", "id-esx-lab"]
+        assert not tab.apply_button.isEnabled()
+
+
+def test_an_open_target_is_marked_in_its_settings() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("settings")
+        bench.page.select(LAB)
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, SettingsTab)
+        assert tab.open_note.isVisible()
+
+
+def test_deleting_names_the_sessions_that_it_hits() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.targets.delete_asked.emit()
+        dialog = bench.dialog()
+        labels = " ".join(label.text() for label in dialog.findChildren(type(bench.page.title_label)))
+        assert DB in labels
+        assert "stay as they are" in labels
+        dialog.accept_button.click()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD) is None
+
+
+def test_a_target_in_memory_is_deleted_only_by_typing_its_name() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.select(LAB)
+        bench.settle()
+        bench.page.delete()
+        dialog = bench.dialog()
+        assert not dialog.accept_button.isEnabled()
+        dialog.typed.setText("lab-1")
+        dialog.accept_button.click()
+        bench.settle()
+        assert bench.host.get("local_targets", LAB) is None
+
+
+def test_stop_and_serve_again() -> None:
+    with open_page(ServePage) as bench:
+        stop = next(one for one in bench.page.target_menu().actions() if "Stop" in one.text())
+        stop.trigger()
+        bench.dialog().accept_button.click()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD).state == "stopped"
+        again = next(one for one in bench.page.target_menu().actions() if "again" in one.text())
+        again.trigger()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD).state == "serving"
+
+
+@pytest.mark.parametrize("scenario", ["demo", "empty", "hostile"])
+@pytest.mark.parametrize("tab", ["mapping", "luns", "portals", "sessions", "access", "settings"])
+def test_every_control_has_a_name_and_no_text_acts(scenario: str, tab: str) -> None:
+    with open_page(ServePage, scenario) as bench:
+        bench.page.details.open(tab)
+        bench.settle(0.5)
+        assert nameless(bench.shell) == []
+        assert harmful(bench.shell) == []
+
+
+def test_dialogs_have_names_and_no_text_acts() -> None:
+    with open_page(ServePage, "hostile") as bench:
+        bench.page.targets.setCurrentRow(3)
+        bench.settle(0.5)
+        for act in (bench.page.add_lun, bench.page.add_initiator, bench.page.delete):
+            act()
+            dialog = bench.dialog()
+            assert nameless(dialog) == []
+            assert harmful(dialog) == []
+            dialog.reject()
+            bench.settle(0.3)
