@@ -32,6 +32,8 @@ from san_console.cli.output import print_failure, print_json, rate_text, size_te
 from san_console.names.display import visible
 
 WRITTEN_BYTES: Final = 16 * 1024 * 1024
+WRITTEN_NAME: Final = "lab-data.bin"
+READ_NAME: Final = "lab-data-read-back.bin"
 STEP_TIMEOUT_S: Final = 60.0
 FIGURES_S: Final = 3.0
 """How long the LUN is read at random while the figures are watched: two or three samples."""
@@ -165,7 +167,7 @@ class Walk:
         return f"{len(ready)} LUNs, {size_text(sum(lun.size_bytes for lun in ready))}, each with its identity"
 
     async def write(self) -> str:
-        source = self.folder / "written"
+        source = self.folder / WRITTEN_NAME
         source.write_bytes(os.urandom(WRITTEN_BYTES))
         lun = self.chap_lun()
         confirmed = lun.identity or lun.id
@@ -175,7 +177,7 @@ class Walk:
 
     async def read_back(self) -> str:
         lun = self.chap_lun()
-        path = str(self.folder / "read")
+        path = str(self.folder / READ_NAME)
         return await self._copy("luns.to_file", LunToFile(id=lun.id, path=path, length_bytes=WRITTEN_BYTES))
 
     async def _copy(self, method: str, params: Any) -> str:
@@ -186,7 +188,8 @@ class Walk:
 
     async def compare(self) -> str:
         written, read = (
-            hashlib.sha256((self.folder / name).read_bytes()).hexdigest() for name in ("written", "read")
+            hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
+            for name in (WRITTEN_NAME, READ_NAME)
         )
         if written != read:
             raise WalkFailed("what was read is not what was written")
