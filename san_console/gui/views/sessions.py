@@ -20,7 +20,6 @@ from san_console.gui.icons import set_icon
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import tokens
-from san_console.gui.theme.tokens import HEADER_HEIGHT_PX, ROW_HEIGHT_PX
 from san_console.gui.views.page import Details, DetailTab, FilterRow, KeptSplitter, Page
 from san_console.gui.views.sessions_actions import SessionActions, belongs
 from san_console.gui.views.sessions_columns import session_columns
@@ -47,9 +46,6 @@ TICK_MS: Final = 1000
 
 MAX_ENDED: Final = 200
 """Sessions that ended while this window is open, kept for their time lines."""
-
-TABLE_SHARE: Final = 0.42
-"""Of the height, at first, for a table with many rows; a short table takes what its rows need."""
 
 _DOWN: Final = ("retrying", "failed")
 _UP: Final = ("logged_in", "logging_in")
@@ -79,7 +75,6 @@ class SessionsPage(Page):
         super().__init__(context)
         self.actions_of = SessionActions(context, self)
         self._ended: dict[str, Session] = {}
-        self._fitted = False
         self.model = ObjectTableModel(
             session_columns(self.host, context.now),
             fields={"alias": lambda s: s.alias, "auth": lambda s: s.auth, "id": lambda s: s.id},
@@ -253,7 +248,8 @@ class SessionsPage(Page):
             chip = self.filter.chips[key]
             chip.setVisible(self.filter.chosen == key or not chip.text().endswith(" 0"))
         self.table.select_first()
-        self._fit()
+        # Two pixels for the lines of the card.
+        self.splitter.fit_first(self.table.fitting_height() + 2)
         self._show_details()
 
     def sampled(self) -> None:
@@ -295,16 +291,6 @@ class SessionsPage(Page):
         self.filter.clear()
         self.refresh()
 
-    def _fit(self) -> None:
-        """At first, the table is as high as its rows; after that the user's splitter rules."""
-        if self._fitted or not self.model.rowCount() or self.context.preferences.get("splitter.sessions"):
-            return
-        self._fitted = True
-        whole = sum(self.splitter.sizes())
-        rows = min(self.model.rowCount(), 12)
-        wanted = min(HEADER_HEIGHT_PX + ROW_HEIGHT_PX * max(rows, 3) + 4, int(whole * TABLE_SHARE))
-        self.splitter.setSizes([wanted, whole - wanted])
-
     def _selected(self, state: str) -> list[Session]:
         return [session for session in self.table.selected_objects() if session.state == state]
 
@@ -327,7 +313,8 @@ class SessionsPage(Page):
         self.below.setVisible(bool(len(self.model)))
         luns = sum(1 for lun in self.host.values("luns") if session and lun.session_id == session.id)
         self.details.set_title("luns", f"LUNs {luns}" if luns else "LUNs")
-        jobs = sum(1 for job in self.host.values("jobs") if session and belongs(job, session))
+        running = (job for job in self.host.values("jobs") if job.state == "running")
+        jobs = sum(1 for job in running if session and belongs(job, session))
         self.details.set_title("tasks", f"Tasks {jobs}" if jobs else "Tasks")
         self.details.show_object(session)
 

@@ -55,9 +55,14 @@ class SessionLunsTab(DetailTab):
                 tooltip=lambda lun: lun.problem.message if lun.problem is not None else lun.state,
                 width=110,
             ),
-            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, right=True, width=72),
+            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, right=True, width=84),
             Column(
-                "identity", "Identity", lambda lun: lun.identity, mono=True, elide_middle=True, stretch=True
+                "identity",
+                "Identity",
+                lambda lun: lun.identity or "none",
+                mono=True,
+                elide_middle=True,
+                stretch=True,
             ),
             Column(
                 "size",

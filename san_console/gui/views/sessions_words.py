@@ -98,8 +98,9 @@ def sparkline(host: QtHost, session: Session) -> list[float]:
     kept = host.replica.samples.get(session.id)
     if not kept:
         return []
-    last = list(kept)[-SPARKLINE_S:]
-    return [one.read_bytes_per_s + one.write_bytes_per_s for one in last]
+    last = [one.read_bytes_per_s + one.write_bytes_per_s for one in list(kept)[-SPARKLINE_S:]]
+    # Before the first figure nothing moved; two figures must not look like a minute.
+    return [0.0] * (SPARKLINE_S - len(last)) + last
 
 
 def ended(session: Session) -> Session:
