@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QAccessible, QMouseEvent
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QApplication, QLineEdit, QTabBar, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
 
 from san_console.gui.theme.theme import ThemeMode
 from san_console.gui.views.sessions import SessionsPage
@@ -17,7 +18,8 @@ from san_console.gui.views.sessions_keys import KeysTab
 from san_console.gui.views.sessions_luns import SessionLunsTab
 from san_console.gui.views.sessions_performance import PerformanceTab
 from san_console.gui.views.timeline_tab import TimelineTab
-from tests.gui.page_bench import PageBench, open_page
+from san_console.gui.widgets.linked_chart import close_top
+from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
 
@@ -25,14 +27,9 @@ TABS = ("performance", "connections", "keys", "luns", "timeline", "tasks")
 
 
 @pytest.fixture
-def bench() -> Iterator[PageBench]:
-    with open_page("sessions") as opened:
+def bench() -> Iterator[PageBench[SessionsPage]]:
+    with open_page(SessionsPage) as opened:
         yield opened
-
-
-def page_of(bench: PageBench) -> SessionsPage:
-    assert isinstance(bench.page, SessionsPage)
-    return bench.page
 
 
 def cell(page: SessionsPage, session_id: str, column: str) -> str:
@@ -40,8 +37,8 @@ def cell(page: SessionsPage, session_id: str, column: str) -> str:
     return str(page.model.index(page.model.row_of(session_id), numbers[column]).data())
 
 
-def test_rows_say_state_connections_and_figures_in_words(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_rows_say_state_connections_and_figures_in_words(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     assert cell(page, "s3", "state") == "Degraded"
     assert cell(page, "s3", "conns") == "1 of 2"
     assert cell(page, "s1", "state") == "Logged in"
@@ -52,20 +49,20 @@ def test_rows_say_state_connections_and_figures_in_words(bench: PageBench) -> No
     assert page.summary.text() == "6 sessions to 5 targets, 1 degraded, 1 retrying"
 
 
-def test_troubles_come_first(bench: PageBench) -> None:
-    assert page_of(bench).model.shown_ids()[:2] == ["s5", "s3"]
+def test_troubles_come_first(bench: PageBench[SessionsPage]) -> None:
+    assert bench.page.model.shown_ids()[:2] == ["s5", "s3"]
 
 
-def test_the_next_try_counts_down(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_the_next_try_counts_down(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     before = cell(page, "s5", "since")
     assert before.startswith("next try in ")
     bench.settle(2)
     assert cell(page, "s5", "since") != before
 
 
-def test_chips_count_and_filter(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_chips_count_and_filter(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     assert page.filter.chips["all"].text() == "All 6"
     assert page.filter.chips["up"].text() == "Up 4"
     assert not page.filter.chips["failed"].isVisible()
@@ -76,13 +73,13 @@ def test_chips_count_and_filter(bench: PageBench) -> None:
     assert page.model.shown_ids() == ["s5"]
 
 
-def test_the_history_fills_the_lines_of_all_rows(bench: PageBench) -> None:
+def test_the_history_fills_the_lines_of_all_rows(bench: PageBench[SessionsPage]) -> None:
     samples = bench.host.replica.samples
     assert all(len(samples[known]) >= 60 for known in ("s1", "s2", "s4"))
 
 
-def test_charts_follow_the_selection_and_mark_what_happened(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_charts_follow_the_selection_and_mark_what_happened(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s3")
     bench.settle()
     tab = page.details.current
@@ -99,8 +96,8 @@ def test_charts_follow_the_selection_and_mark_what_happened(bench: PageBench) ->
     assert tab.latency.unit == "µs"
 
 
-def test_a_longer_span_shows_more_and_is_kept(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_longer_span_shows_more_and_is_kept(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s1")
     tab = page.details.current
     assert isinstance(tab, PerformanceTab)
@@ -112,8 +109,28 @@ def test_a_longer_span_shows_more_and_is_kept(bench: PageBench) -> None:
     assert bench.preferences.get("sessions.span") == 300
 
 
-def test_the_crosshair_is_on_all_charts_by_pointer_and_keys(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_long_span_goes_on_chart_by_chart(bench: PageBench[SessionsPage], qtbot: QtBot) -> None:
+    page = bench.page
+    page.select("s1")
+    tab = page.details.current
+    assert isinstance(tab, PerformanceTab)
+    tab.choose_span(600)
+    bench.settle()
+    wanted = bench.host.replica.samples["s1"][-1].at
+    qtbot.waitUntil(lambda: all(chart.now == wanted for chart in tab.charts), timeout=2_000)
+
+
+def test_the_end_of_a_scale_is_round_and_close() -> None:
+    assert close_top(0) == 3
+    assert close_top(309) == 360
+    assert close_top(574) == 600
+    assert close_top(float("inf")) == 3
+    for largest in (0.4, 1, 17, 999, 61_870, 5.1e8):
+        assert largest <= close_top(largest) <= largest * 1.5
+
+
+def test_the_crosshair_is_on_all_charts_by_pointer_and_keys(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s1")
     tab = page.details.current
     assert isinstance(tab, PerformanceTab)
@@ -139,8 +156,8 @@ def test_the_crosshair_is_on_all_charts_by_pointer_and_keys(bench: PageBench) ->
     assert tab.operations.pointed_at is None
 
 
-def test_connections_and_facts(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_connections_and_facts(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s3")
     page.details.open("connections")
     tab = page.details.current
@@ -148,8 +165,8 @@ def test_connections_and_facts(bench: PageBench) -> None:
     assert [tab.model.index(row, 0).data() for row in range(2)] == ["Logged in", "Lost"]
 
 
-def test_keys_can_be_filtered_and_copied(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_keys_can_be_filtered_and_copied(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s3")
     page.details.open("keys")
     tab = page.details.current
@@ -164,8 +181,8 @@ def test_keys_can_be_filtered_and_copied(bench: PageBench) -> None:
     assert "HeaderDigest" in QApplication.clipboard().text()
 
 
-def test_a_lun_leads_to_its_page(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_lun_leads_to_its_page(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s3")
     page.details.open("luns")
     tab = page.details.current
@@ -176,8 +193,8 @@ def test_a_lun_leads_to_its_page(bench: PageBench) -> None:
     assert bench.window.gone == [("luns", "s3/2")]
 
 
-def test_retry_and_stop_retrying(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_retry_and_stop_retrying(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s3")
     assert not page.retry_button.isVisible()
     page.select("s5")
@@ -193,8 +210,8 @@ def test_retry_and_stop_retrying(bench: PageBench) -> None:
     assert not page.stop_button.isVisible()
 
 
-def test_log_out_names_what_it_hits_and_keeps_the_time_line(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_log_out_names_what_it_hits_and_keeps_the_time_line(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s4")
     page.logout_button.click()
     dialog = bench.dialog()
@@ -217,8 +234,8 @@ def test_log_out_names_what_it_hits_and_keeps_the_time_line(bench: PageBench) ->
     assert [event.kind for event in tab.model.events] == ["logout", "login"]
 
 
-def test_cancelling_the_log_out_does_nothing(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_cancelling_the_log_out_does_nothing(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s1")
     QTest.keyClick(page.table, Qt.Key.Key_Delete)
     dialog = bench.dialog()
@@ -227,8 +244,8 @@ def test_cancelling_the_log_out_does_nothing(bench: PageBench) -> None:
     assert bench.host.get("sessions", "s1").state == "logged_in"
 
 
-def test_several_sessions_are_logged_out_together(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_several_sessions_are_logged_out_together(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.table.selectAll()
     assert page.logout_button.text() == "Log out 6 sessions"
     page.logout_button.click()
@@ -238,8 +255,8 @@ def test_several_sessions_are_logged_out_together(bench: PageBench) -> None:
     assert page.summary.text() == "nothing is logged in"
 
 
-def test_the_time_line_is_newest_first_and_takes_what_comes(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_the_time_line_is_newest_first_and_takes_what_comes(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s5")
     page.details.open("timeline")
     tab = page.details.current
@@ -256,8 +273,8 @@ def test_the_time_line_is_newest_first_and_takes_what_comes(bench: PageBench) ->
     assert "Decided by: this computer, after waiting" in QApplication.clipboard().text()
 
 
-def test_favourite_is_toggled(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_favourite_is_toggled(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s6")
     assert not page.favourite_button.isChecked()
     page.favourite_button.click()
@@ -267,8 +284,8 @@ def test_favourite_is_toggled(bench: PageBench) -> None:
     assert "take that back" in page.favourite_button.accessibleName()
 
 
-def test_rescan_is_a_task_of_the_session(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_rescan_is_a_task_of_the_session(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.select("s1")
     page.rescan_button.click()
     bench.settle(0.3)
@@ -278,8 +295,8 @@ def test_rescan_is_a_task_of_the_session(bench: PageBench) -> None:
     assert not page.rescan_button.isEnabled()
 
 
-def test_the_log_in_is_copied_as_a_command_without_a_secret(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_the_log_in_is_copied_as_a_command_without_a_secret(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page._copy_login(bench.host.get("sessions", "s3"))
     copied = QApplication.clipboard().text()
     assert copied.startswith("san-console login iqn.2026-11.org.example:prod-vm --portal 10.20.0.12:3260")
@@ -287,8 +304,8 @@ def test_the_log_in_is_copied_as_a_command_without_a_secret(bench: PageBench) ->
 
 
 def test_an_empty_host_leads_to_discover() -> None:
-    with open_page("sessions", "empty") as bench:
-        page = page_of(bench)
+    with open_page(SessionsPage, "empty") as bench:
+        page = bench.page
         assert page.empty.button is not None
         assert page.empty.isVisible()
         assert not page.below.isVisible()
@@ -296,8 +313,8 @@ def test_an_empty_host_leads_to_discover() -> None:
         assert bench.window.gone == [("discover", "")]
 
 
-def test_a_lost_engine_leaves_the_page_standing(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_lost_engine_leaves_the_page_standing(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     page.details.open("timeline")
     bench.backend.lose()
     page.select("s2")
@@ -309,13 +326,14 @@ def test_a_lost_engine_leaves_the_page_standing(bench: PageBench) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
-    with open_page("sessions", "hostile", theme=theme) as bench:
-        page = page_of(bench)
+    with open_page(SessionsPage, "hostile", theme=theme) as bench:
+        page = bench.page
         for tab in TABS:
             page.details.open(tab)
             for session_id in page.model.shown_ids():
                 page.select(session_id)
-                bench.page.grab()
+                assert not harmful(page)
+            page.grab()
         bench.settle()
         shown = [
             str(page.model.index(row, column).data())
@@ -326,6 +344,7 @@ def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
         page.select(page.model.shown_ids()[0])
         page.logout_button.click()
         bench.dialog().grab()
+        assert not harmful(bench.dialog())
         for session in bench.host.values("sessions"):
             page._copy_login(session)
             assert "\x1b" not in QApplication.clipboard().text()
@@ -333,8 +352,8 @@ def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
 
 @pytest.mark.parametrize("size", [(1080, 724), (1720, 1004)])
 def test_the_page_fits_its_window(size: tuple[int, int]) -> None:
-    with open_page("sessions", size=size) as bench:
-        page = page_of(bench)
+    with open_page(SessionsPage, size=size) as bench:
+        page = bench.page
         for tab in TABS:
             page.details.open(tab)
             for session_id in ("s3", "s5"):
@@ -343,24 +362,14 @@ def test_the_page_fits_its_window(size: tuple[int, int]) -> None:
                 assert (bench.shell.width(), bench.shell.height()) == size
 
 
-def test_every_control_has_a_name(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_every_control_has_a_name(bench: PageBench[SessionsPage]) -> None:
     for tab in TABS:
-        page.details.open(tab)
+        bench.page.details.open(tab)
         bench.settle(0.25)
-    nameless = []
-    for widget in page.findChildren(QWidget):
-        if not isinstance(widget, (QAbstractButton, QAbstractItemView, QLineEdit)):
-            continue
-        # The buttons inside a line and a tab bar are Qt's own.
-        if widget.isVisibleTo(page) and not isinstance(widget.parent(), (QLineEdit, QTabBar)):
-            told = QAccessible.queryAccessibleInterface(widget).text(QAccessible.Text.Name)
-            if not told:
-                nameless.append(f"{type(widget).__name__} {widget.objectName()}")
-    assert not nameless
+        assert not nameless(bench.page)
 
 
-def test_tooltips_of_states_say_the_problem(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_tooltips_of_states_say_the_problem(bench: PageBench[SessionsPage]) -> None:
+    page = bench.page
     tip = str(page.model.index(page.model.row_of("s5"), 0).data(int(Qt.ItemDataRole.ToolTipRole)))
     assert "gave no answer" in tip

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAccessible
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QLineEdit, QTabBar, QWidget
+from PySide6.QtWidgets import QWidget
 
 from san_console.api.initiator_objects import DigestPolicy, LoginSettings, Target
 from san_console.api.methods import SetLogin
@@ -17,7 +16,7 @@ from san_console.gui.theme.theme import ThemeMode
 from san_console.gui.views.target_details import LoginTab
 from san_console.gui.views.targets import TargetsPage
 from san_console.gui.views.timeline_tab import TimelineTab
-from tests.gui.page_bench import PageBench, open_page
+from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
 
@@ -26,14 +25,9 @@ TABS = ("sessions", "luns", "portals", "login", "changes", "history")
 
 
 @pytest.fixture
-def bench() -> Iterator[PageBench]:
-    with open_page("targets") as opened:
+def bench() -> Iterator[PageBench[TargetsPage]]:
+    with open_page(TargetsPage) as opened:
         yield opened
-
-
-def page_of(bench: PageBench) -> TargetsPage:
-    assert isinstance(bench.page, TargetsPage)
-    return bench.page
 
 
 def cell(page: TargetsPage, target: str, column: str) -> str:
@@ -41,9 +35,9 @@ def cell(page: TargetsPage, target: str, column: str) -> str:
     return str(page.model.index(page.model.row_of(target), numbers[column]).data())
 
 
-def by_hand(bench: PageBench, name: str, portal: str) -> str:
+def by_hand(bench: PageBench[TargetsPage], name: str, portal: str) -> str:
     """A target that is on the page without a session."""
-    page = page_of(bench)
+    page = bench.page
     page.add.click()
     dialog = bench.dialog()
     dialog.name.setText(name)
@@ -55,8 +49,8 @@ def by_hand(bench: PageBench, name: str, portal: str) -> str:
     return name
 
 
-def test_rows_show_state_reach_and_log_in_settings(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_rows_show_state_reach_and_log_in_settings(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     assert cell(page, PREFIX + "prod-vm", "state") == "Degraded"
     assert cell(page, PREFIX + "prod-vm", "chap") == "esx-lab, mutual"
     assert cell(page, PREFIX + "prod-vm", "digests") == "header"
@@ -65,8 +59,8 @@ def test_rows_show_state_reach_and_log_in_settings(bench: PageBench) -> None:
     assert PREFIX + "mail" not in page.model.shown_ids()
 
 
-def test_a_target_by_hand_is_logged_in_to_as_set_without_a_panel(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_target_by_hand_is_logged_in_to_as_set_without_a_panel(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     name = by_hand(bench, PREFIX + "hand", "10.9.9.1")
     page.log_in.click()
     bench.settle(2)
@@ -78,8 +72,8 @@ def test_a_target_by_hand_is_logged_in_to_as_set_without_a_panel(bench: PageBenc
     assert bench.window.gone[-1][0] == "sessions"
 
 
-def test_a_target_that_asks_for_chap_opens_the_panel(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_target_that_asks_for_chap_opens_the_panel(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     wish = LoginSettings(favourite=True)
     bench.host.call("targets.set_login", SetLogin(name=PREFIX + "mail", login=wish))
     bench.settle()
@@ -88,8 +82,8 @@ def test_a_target_that_asks_for_chap_opens_the_panel(bench: PageBench) -> None:
     assert bench.window.gone[-1] == ("quick_connect", PREFIX + "mail")
 
 
-def test_a_log_in_that_fails_says_what_to_check(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_log_in_that_fails_says_what_to_check(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     by_hand(bench, PREFIX + "dead", "10.9.9.99")
     page.log_in.click()
     bench.settle(8)
@@ -98,8 +92,8 @@ def test_a_log_in_that_fails_says_what_to_check(bench: PageBench) -> None:
     assert "10.9.9.99" in text or "answer" in text
 
 
-def test_log_out_names_what_it_hits(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_log_out_names_what_it_hits(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     page.select(PREFIX + "prod-db")
     page.log_out.click()
     dialog = bench.dialog()
@@ -109,8 +103,8 @@ def test_log_out_names_what_it_hits(bench: PageBench) -> None:
     assert cell(page, PREFIX + "prod-db", "state") == "Not logged in"
 
 
-def test_the_log_in_is_tested_inside_a_dialog(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_the_log_in_is_tested_inside_a_dialog(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     by_hand(bench, PREFIX + "hand", "10.9.9.1, 10.9.9.99")
     page.test.click()
     dialog = bench.dialog()
@@ -129,8 +123,8 @@ def test_the_log_in_is_tested_inside_a_dialog(bench: PageBench) -> None:
     assert not bench.host.get("targets", PREFIX + "hand").session_ids
 
 
-def test_forget_says_what_is_lost(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_forget_says_what_is_lost(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     page.select(PREFIX + "old-array")
     QTest.keyClick(page.table, Qt.Key.Key_Delete)
     dialog = bench.dialog()
@@ -141,8 +135,8 @@ def test_forget_says_what_is_lost(bench: PageBench) -> None:
     assert bench.host.get("targets", PREFIX + "old-array") is None
 
 
-def test_a_target_in_use_is_not_forgotten(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_a_target_in_use_is_not_forgotten(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     page.select(PREFIX + "prod-db")
     assert not page.forget.isVisible()
     QTest.keyClick(page.table, Qt.Key.Key_Delete)
@@ -150,8 +144,8 @@ def test_a_target_in_use_is_not_forgotten(bench: PageBench) -> None:
     assert bench.window.said[-1][1] == "warning"
 
 
-def test_settings_are_applied_and_reverted(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_settings_are_applied_and_reverted(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     page.select(PREFIX + "old-array")
     page.details.open("login")
     tab = page.details.current
@@ -166,8 +160,8 @@ def test_settings_are_applied_and_reverted(bench: PageBench) -> None:
     assert cell(page, PREFIX + "old-array", "chap") == "backup"
 
 
-def test_the_history_holds_the_sessions_too_also_after_log_out(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_the_history_holds_the_sessions_too_also_after_log_out(bench: PageBench[TargetsPage]) -> None:
+    page = bench.page
     page.select(PREFIX + "prod-vm")
     page.details.open("history")
     bench.settle()
@@ -191,12 +185,13 @@ def test_digests_in_words() -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
-    with open_page("targets", "hostile", theme=theme) as bench:
-        page = page_of(bench)
+    with open_page(TargetsPage, "hostile", theme=theme) as bench:
+        page = bench.page
         for tab in TABS:
             page.details.open(tab)
             for name in page.model.shown_ids():
                 page.select(name)
+                assert not harmful(page)
             bench.settle(0.25)
             page.grab()
         shown = [
@@ -208,12 +203,13 @@ def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
         assert not any("\x1b" in text or "\u202e" in text or "\n" in text for text in shown)
         page.test.click()
         bench.dialog().grab()
+        assert not harmful(bench.dialog())
 
 
 @pytest.mark.parametrize("size", [(1080, 724), (1720, 1004)])
 def test_the_page_fits_its_window(size: tuple[int, int]) -> None:
-    with open_page("targets", size=size) as bench:
-        page = page_of(bench)
+    with open_page(TargetsPage, size=size) as bench:
+        page = bench.page
         for tab in TABS:
             page.details.open(tab)
             bench.settle(0.25)
@@ -221,23 +217,13 @@ def test_the_page_fits_its_window(size: tuple[int, int]) -> None:
 
 
 def test_an_empty_host_leads_to_discover() -> None:
-    with open_page("targets", "empty") as bench:
-        assert page_of(bench).model.rowCount() == 0
-        assert not page_of(bench).log_in.isEnabled()
+    with open_page(TargetsPage, "empty") as bench:
+        assert bench.page.model.rowCount() == 0
+        assert not bench.page.log_in.isEnabled()
 
 
-def test_every_control_has_a_name(bench: PageBench) -> None:
-    page = page_of(bench)
+def test_every_control_has_a_name(bench: PageBench[TargetsPage]) -> None:
     for tab in TABS:
-        page.details.open(tab)
+        bench.page.details.open(tab)
         bench.settle(0.25)
-    nameless = []
-    for widget in page.findChildren(QWidget):
-        if not isinstance(widget, (QAbstractButton, QAbstractItemView, QLineEdit)):
-            continue
-        # The buttons inside a line and a tab bar are Qt's own.
-        if widget.isVisibleTo(page) and not isinstance(widget.parent(), (QLineEdit, QTabBar)):
-            told = QAccessible.queryAccessibleInterface(widget).text(QAccessible.Text.Name)
-            if not told:
-                nameless.append(f"{type(widget).__name__} {widget.objectName()}")
-    assert not nameless
+        assert not nameless(bench.page)
