@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 from san_console.api.problems import ApiProblem
 from san_console.engine.hardening import harden_process
@@ -19,6 +20,7 @@ from san_console.engine.service import Engine
 from san_console.engine.state import open_state
 from san_console.rpc.lock import EngineLock
 from san_console.rpc.paths import (
+    LOCK_NAME,
     data_dir,
     ensure_data_dir,
     ensure_private_dir,
@@ -28,6 +30,9 @@ from san_console.rpc.paths import (
 )
 
 log = logging.getLogger(__name__)
+
+CHECK_REACHABLE_S: Final = 5.0
+"""How long an engine can be unreachable after its socket was removed under it."""
 
 
 def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
@@ -39,6 +44,9 @@ def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
     try:
         ensure_private_dir(runtime_dir())
         folder = ensure_data_dir(data_dir())
+        # Both: a user has several runtime folders (desktop, SSH, sudo), and one state.
+        state_lock = EngineLock(folder / LOCK_NAME)
+        state_lock.acquire()
         lock = EngineLock(lock_path())
         lock.acquire()
     except ApiProblem as error:
@@ -47,7 +55,7 @@ def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
     handler = start_log(folder)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(folder, memory_secrets=memory_secrets, lab=lab))
+            runner.run(_serve(folder, lock, memory_secrets=memory_secrets, lab=lab))
     except ApiProblem as error:
         log.error("the engine could not start", extra={"fields": {"why": error.message}})
         _complain(error)
@@ -55,10 +63,11 @@ def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
     finally:
         stop_log(handler)
         lock.release()
+        state_lock.release()
     return 0
 
 
-async def _serve(folder: Path, *, memory_secrets: bool, lab: bool) -> None:
+async def _serve(folder: Path, lock: EngineLock, *, memory_secrets: bool, lab: bool) -> None:
     loop = asyncio.get_running_loop()
     path = socket_path()
     state = open_state(folder, now=time.time())
@@ -72,9 +81,35 @@ async def _serve(folder: Path, *, memory_secrets: bool, lab: bool) -> None:
         await engine.start()
         if lab:
             engine.lab.start()
+        watch = loop.create_task(_stay_reachable(engine, lock, path))
         await engine.wait_for_stop()
+        watch.cancel()
     finally:
         await engine.close()
+
+
+async def _stay_reachable(engine: Engine, lock: EngineLock, path: Path) -> None:
+    """Make folder, lock and socket anew when they vanish, as session managers let them at a logout.
+
+    An engine that nobody can reach, and that still holds ports and state, could not even be stopped.
+    """
+    while True:
+        await asyncio.sleep(CHECK_REACHABLE_S)
+        if _is_reachable(lock, path):
+            continue
+        try:
+            ensure_private_dir(path.parent)
+            if not lock.is_in_place():
+                lock.release()
+                lock.acquire()
+            await engine.listen_again()
+            log.warning("the socket had vanished and was made anew")
+        except ApiProblem as error:
+            log.warning("the socket has vanished", extra={"fields": {"why": error.message}})
+
+
+def _is_reachable(lock: EngineLock, path: Path) -> bool:
+    return lock.is_in_place() and path.exists()
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -157,6 +157,10 @@ class Engine:
         self._spawn(self._watch_network())
         self._spawn(self._bring_up())
 
+    async def listen_again(self) -> None:
+        """The socket has vanished: make it anew. Raises ApiProblem."""
+        await self._server.listen_again()
+
     async def wait_for_stop(self) -> None:
         await self._stop.wait()
 

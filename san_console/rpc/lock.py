@@ -51,6 +51,13 @@ class EngineLock:
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
         self._descriptor = descriptor
 
+    def is_in_place(self) -> bool:
+        """Whether the file that is locked is still the one that others would try to lock."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path))
+        except OSError:
+            return False
+
     def release(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -176,6 +176,17 @@ class RpcServer:
 
     async def start(self) -> None:
         """Raises ApiProblem `forbidden` (folder not private), `bad-request` (path too long) or `storage`."""
+        await self._listen()
+
+    async def listen_again(self) -> None:
+        """The socket file has vanished (a session manager has cleaned up): make it anew. Clients that are
+        connected stay so. Raises the same as `start`.
+        """
+        if self._server is not None:
+            self._server.close()
+        await self._listen()
+
+    async def _listen(self) -> None:
         if len(os.fsencode(self._path)) > MAX_SOCKET_PATH_BYTES:
             raise ApiProblem(
                 "bad-request", f"The path {self._path} is too long for a socket.", side="this side"

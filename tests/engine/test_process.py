@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -150,6 +151,31 @@ def test_a_second_engine_is_refused_and_the_first_goes_on(tmp_path: Path) -> Non
         assert f"process {engine.process.pid}" in errors
         assert engine.process.poll() is None
         assert engine.socket.exists()
+
+
+def test_a_second_engine_on_the_same_state_is_refused_whatever_its_runtime_folder(tmp_path: Path) -> None:
+    with engine_process(tmp_path) as engine:
+        environment = engine.environment | {"SAN_CONSOLE_RUNTIME_DIR": str(tmp_path / "other")}
+        second = subprocess.run(
+            engine.command, env=environment, capture_output=True, text=True, timeout=20, check=False
+        )
+        assert second.returncode == 1
+        assert f"process {engine.process.pid}" in second.stderr
+
+
+async def test_it_is_reachable_again_after_its_runtime_folder_was_removed(tmp_path: Path) -> None:
+    with engine_process(tmp_path) as engine:
+        async with await EngineClient.connect(engine.socket) as before:
+            shutil.rmtree(engine.runtime)
+            await asyncio.to_thread(wait_for, engine.socket.exists, 30)
+            async with await EngineClient.connect(engine.socket) as after:
+                assert (await after.call("engine.info")).pid == engine.process.pid
+            # Who was connected stays so.
+            assert (await before.call("engine.info")).pid == engine.process.pid
+        second = engine.start()
+        _, errors = await asyncio.to_thread(second.communicate, timeout=20)
+        assert second.returncode == 1
+        assert "runs already" in errors
 
 
 async def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:

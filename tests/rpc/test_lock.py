@@ -36,3 +36,16 @@ def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "forbidden"
     assert victim.read_text() == "precious"
     assert not is_locked(tmp_path / "engine.lock")
+
+
+def test_it_knows_when_its_file_is_no_longer_the_one_that_others_lock(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+    assert not lock.is_in_place()
+    lock.acquire()
+    assert lock.is_in_place()
+    path.unlink()
+    assert not lock.is_in_place()
+    path.touch()
+    assert not lock.is_in_place()
+    lock.release()
