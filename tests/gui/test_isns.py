@@ -25,6 +25,14 @@ def test_objects_of_the_chosen_server() -> None:
         assert kinds == {"node"}
 
 
+def test_a_second_snapshot_does_not_lose_the_objects() -> None:
+    with open_page(IsnsPage) as bench:
+        bench.page._ask()
+        bench.host.reset.emit()
+        bench.settle()
+        assert len(bench.page.browser.model) == 6
+
+
 def test_add_and_remove_with_undo() -> None:
     with open_page(IsnsPage) as bench:
         page = bench.page

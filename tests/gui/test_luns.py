@@ -38,7 +38,7 @@ def test_a_lun_that_can_be_read_is_selected_first() -> None:
     with open_page(LunsPage) as bench:
         lun = bench.page.table.current_object()
         assert lun.state == "ready"
-        assert content(bench).hex.toPlainText().startswith("00000000  ")
+        assert content(bench).hex.toPlainText().startswith("00000200  45 46 49")
 
 
 def test_blocks_can_be_walked_and_typed() -> None:
@@ -46,7 +46,11 @@ def test_blocks_can_be_walked_and_typed() -> None:
         bench.page.select("s4/0")
         bench.settle()
         tab = content(bench)
+        assert tab.block == 1
+        tab.first.click()
+        bench.settle()
         assert not tab.previous.isEnabled()
+        assert tab.hex.toPlainText().startswith("00000000")
         tab.next.click()
         bench.settle()
         assert "EFI PART" in tab.hex.toPlainText()

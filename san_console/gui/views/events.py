@@ -97,9 +97,10 @@ class EventsPage(Page):
         card.setMinimumHeight(110)
         self.details = EventDetails(context, self._jump)
         self.details.setMinimumHeight(130)
-        self.body.addWidget(
-            KeptSplitter(context, "events", Qt.Orientation.Vertical, [420, 200], card, self.details), 1
-        )
+        split = KeptSplitter(context, "events", Qt.Orientation.Vertical, [500, 150], card, self.details)
+        # A taller window shows more rows, not more empty details.
+        split.setStretchFactor(1, 0)
+        self.body.addWidget(split, 1)
         QShortcut(QKeySequence.StandardKey.Save, self, lambda: self._choose_export("csv")).setContext(
             Qt.ShortcutContext.WidgetWithChildrenShortcut
         )

@@ -68,6 +68,7 @@ class IsnsPage(Page):
         column.addWidget(self.failure)
         column.addWidget(self.browser, 1)
         self.split = KeptSplitter(context, "isns", Qt.Orientation.Horizontal, [250, 798], self._left(), right)
+        self.split.setStretchFactor(0, 0)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.split)
         self.stack.addWidget(
@@ -97,8 +98,9 @@ class IsnsPage(Page):
     # Page
 
     def reload(self) -> None:
-        self._asked = ""
         self._fill()
+        # A new snapshot: what was read before may be of another engine.
+        self._ask()
 
     def apply_changes(self, collection: str, changes: list[Any]) -> None:
         self._fill()

@@ -93,10 +93,9 @@ class ObjectBrowser(QWidget):
         self.details.body.addWidget(area)
         column = vertical(self, gap=GAP_PX)
         column.addWidget(self.filter)
-        column.addWidget(
-            KeptSplitter(context, "isns.objects", Qt.Orientation.Vertical, [440, 180], card, self.details),
-            1,
-        )
+        split = KeptSplitter(context, "isns.objects", Qt.Orientation.Vertical, [440, 160], card, self.details)
+        split.setStretchFactor(1, 0)
+        column.addWidget(split, 1)
 
     def show_loading(self) -> None:
         self._waiting = True

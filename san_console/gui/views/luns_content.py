@@ -27,6 +27,9 @@ LOADING_AFTER_MS: Final = 200
 MAX_SHOWN_BYTES: Final = 65_536
 """Of one block: no disk has larger ones, a hostile one may claim to."""
 
+_HEADER_AT: Final = (("GPT", 512), ("ext", 1024), ("ISO 9660", 32768), ("btrfs", 65536))
+"""Contents whose header is not in block 0: where it is (a GPT's is in block 1, whatever its size)."""
+
 
 class ContentTab(DetailTab):
     """Strip of partitions, block field with first, previous, next and last, hexdump, facts."""
@@ -94,7 +97,7 @@ class ContentTab(DetailTab):
             self._shown = key
             self._show_whole(lun)
             self._ask_partitions(lun)
-            self.go(0)
+            self.go(worth_a_look(lun))
 
     def _show_unready(self, lun: Lun | None) -> None:
         self.strip.show_pieces([])
@@ -228,6 +231,14 @@ class ContentTab(DetailTab):
         if error:
             self.where.setText(error)
         self.where.set_tone("bad" if error else "muted")
+
+
+def worth_a_look(lun: Lun) -> int:
+    """The block to begin with: where the content was recognised, not the empty boot blocks before it."""
+    for word, offset_bytes in _HEADER_AT:
+        if lun.content.startswith(word):
+            return 1 if word == "GPT" else offset_bytes // max(lun.block_bytes, 1)
+    return 0
 
 
 def _users(context: Context, lun: Lun) -> str:

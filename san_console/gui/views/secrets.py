@@ -98,9 +98,10 @@ class SecretsPage(Page):
         card.setMinimumHeight(110)
         self.details = IdentityDetails(context)
         self.details.setMinimumHeight(110)
-        self.body.addWidget(
-            KeptSplitter(context, "secrets", Qt.Orientation.Vertical, [360, 260], card, self.details), 1
-        )
+        split = KeptSplitter(context, "secrets", Qt.Orientation.Vertical, [420, 190], card, self.details)
+        # A taller window shows more rows, not more empty details.
+        split.setStretchFactor(1, 0)
+        self.body.addWidget(split, 1)
         for key, act in (("Ctrl+N", self._new), ("F2", self._change)):
             QShortcut(QKeySequence(key), self, act).setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         self.reload()
@@ -282,5 +283,5 @@ _COLUMNS: Final = [
         tooltip=lambda identity: "\n".join(identity.findings),
         width=110,
     ),
-    Column("note", "Note", lambda identity: identity.note, muted=True, width=210),
+    Column("note", "Note", lambda identity: identity.note, muted=True, width=210, stretch=True),
 ]

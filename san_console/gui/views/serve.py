@@ -101,6 +101,8 @@ class ServePage(Page):
         column.addWidget(self.failure)
         column.addWidget(self.details, 1)
         split = KeptSplitter(context, "serve", Qt.Orientation.Horizontal, [244, 804], self._left(), right)
+        # The list keeps its width; the matrix takes what a wider window brings.
+        split.setStretchFactor(0, 0)
         self.stack = QStackedWidget()
         self.stack.addWidget(split)
         self.stack.addWidget(

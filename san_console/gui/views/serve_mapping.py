@@ -29,6 +29,9 @@ from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.matrix import MatrixView
 from san_console.names.display import visible
 
+MAX_WIDGET_PX: Final = 16_777_215
+"""Qt's QWIDGETSIZE_MAX: no limit."""
+
 PLAN_AFTER_MS: Final = 120
 """While cells are changed quickly one plan at the end is enough."""
 
@@ -49,11 +52,12 @@ class MappingTab(DetailTab):
         self.stack.addWidget(self.view)
         self.empty = EmptyState("table-2", "")
         self.stack.addWidget(self.empty)
-        column.addWidget(self.stack, 1)
+        column.addWidget(self.stack, 100)
         below = vertical(margin=12, gap=10)
         below.addWidget(self._pending_bar())
         below.addWidget(self._who_card())
         column.addLayout(below)
+        column.addStretch(1)
         self._timer = QTimer(self, singleShot=True, interval=PLAN_AFTER_MS)
         self._timer.timeout.connect(self._ask_plan)
         self.model.edited.connect(self._edited)
@@ -112,7 +116,10 @@ class MappingTab(DetailTab):
             self.empty.say("No LUNs yet", "Add one with “LUN” above; then say who sees it.")
         else:
             self.empty.say("No initiators yet", "Add one with “Initiator” above, or let anyone in.")
-        self.stack.setCurrentIndex(0 if self.model.rows and self.model.luns else 1)
+        shown = bool(self.model.rows and self.model.luns)
+        self.stack.setCurrentIndex(0 if shown else 1)
+        # What is pending and who sees what stand right below the last row.
+        self.stack.setMaximumHeight(self.view.content_height() if shown else MAX_WIDGET_PX)
         if other:
             self.plan = []
         self._edited()
