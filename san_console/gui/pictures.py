@@ -10,12 +10,21 @@ from PySide6.QtCore import QDeadlineTimer, QEventLoop, QSize
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication
 
+from san_console.console.backend import Backend
+from san_console.gui.preferences import MemoryPreferences
 from san_console.gui.shell.main_window import MainWindow
+from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import Theme, ThemeMode
 from san_console.gui.views.registry import PAGES
 
 DEFAULT_SIZES: Final = ((1280, 800), (1920, 1080))
 BOTH_THEMES: Final[tuple[ThemeMode, ...]] = ("light", "dark")
+CONNECT_MS: Final = 15_000
+"""An engine that has to be started first takes some 300 ms, on a busy machine a few seconds."""
+
+FIGURES_MS: Final = 5_000
+"""Statistics come once a second."""
+
 SETTLE_MS: Final = 2_000
 """The longest that a page is given to show its objects; mostly it takes a few milliseconds."""
 
@@ -44,6 +53,12 @@ def grab(window: MainWindow, path: Path) -> Path:
     return path
 
 
+def _worth_showing(window: MainWindow) -> str:
+    """A session that moves data, one with a story if there is one; its charts are the point of the page."""
+    up = [session for session in window.host.values("sessions") if session.state == "logged_in"]
+    return next((session.id for session in sorted(up, key=lambda one: not is_degraded(one))), "")
+
+
 def save_pictures(
     window: MainWindow,
     folder: Path,
@@ -63,10 +78,27 @@ def save_pictures(
         for width, height in sizes:
             window.resize(QSize(width, height))
             for page in PAGES:
-                window.go(page.key)
+                window.go(page.key, _worth_showing(window) if page.key == "sessions" else "")
                 window.toasts.clear()
                 paths.append(grab(window, folder / f"{page.key}-{theme}-{width}x{height}.png"))
     Theme.of().apply(mode)
     window.resize(size)
     window.go(before)
     return paths
+
+
+def run_pictures(folder: Path, *, backend: Backend | None = None) -> list[Path]:
+    """Pictures of the engine of this computer (or of `backend`) without a display, in this process.
+
+    Returns the files. Raises OSError when they cannot be written, RuntimeError when nothing answers.
+    """
+    from san_console.gui.app import open_window
+
+    opened = open_window(backend, preferences=MemoryPreferences())
+    try:
+        if not wait_until(lambda: opened.host.connected, CONNECT_MS):
+            raise RuntimeError(f"no pictures: {opened.host.state_text or 'the engine does not answer'}")
+        wait_until(lambda: opened.host.replica.newest_sample("engine") is not None, FIGURES_MS)
+        return save_pictures(opened.window, folder)
+    finally:
+        opened.close()

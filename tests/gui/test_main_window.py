@@ -206,9 +206,10 @@ class OwnWindows(QObject):
         self.seen: list[str] = []
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
-            if watched is not self.expected:
-                self.seen.append(f"{type(watched).__name__} {watched.accessibleName()}")
+        shown = event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow()
+        if shown and watched is not self.expected:
+            assert isinstance(watched, QWidget)
+            self.seen.append(f"{type(watched).__name__} {watched.accessibleName()}")
         return False
 
 

@@ -1,4 +1,6 @@
-"""From an address to a LUN by keyboard, with CHAP and without, and everything that can go wrong on the way."""
+"""From an address to a LUN by keyboard, with CHAP and without, and everything that can go wrong on the
+way.
+"""
 
 from __future__ import annotations
 

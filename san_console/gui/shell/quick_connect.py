@@ -56,6 +56,7 @@ class QuickConnectPanel(Frame):
         self._wanted_target = ""
         self._cancel_call = _nothing
         self._busy = False
+        self._polished = False
         self.setAccessibleName("Quick Connect")
         self.setFixedWidth(WIDTH_PX)
         self._box = vertical(self, margin=14, gap=10)
@@ -501,10 +502,17 @@ class QuickConnectPanel(Frame):
             page.setSizePolicy(policy)
         self.show()
         self.raise_()
+        if not self._polished:
+            # A field's height is known only once the style sheet has seen it.
+            self._polished = True
+            for child in self.findChildren(QWidget):
+                child.ensurePolished()
+                child.updateGeometry()
         self._box.activate()
         # Word-wrapped lines tell their height only once their width is known.
         height = self._box.heightForWidth(WIDTH_PX) if self._box.hasHeightForWidth() else 0
-        self.resize(WIDTH_PX, max(height, self._box.sizeHint().height()))
+        frame = self.contentsMargins()
+        self.resize(WIDTH_PX, max(height, self._box.sizeHint().height()) + frame.top() + frame.bottom())
 
     def _changed(self, collection: str, _changes: list[object]) -> None:
         if collection in ("sources", "targets") and self.step == "looking":

@@ -123,7 +123,7 @@ QLineEdit:read-only { background: $field; }
 QLineEdit[invalid="true"], QLineEdit[invalid="true"]:focus { border-color: $bad; }
 QLineEdit#quickConnect { background: $field; padding-left: 4px; }
 QLineEdit#quickConnect:focus { background: $surface; }
-QComboBox { padding-right: 24px; min-height: ${control_height}px; }
+QComboBox { padding-right: 24px; }
 QComboBox::drop-down { border: none; width: 24px; subcontrol-origin: padding; subcontrol-position: right
   center; }
 QComboBox::down-arrow { image: url("$themes/chevron-down.svg"); width: 14px; height: 14px; }
@@ -205,7 +205,6 @@ def make_style_sheet(tokens: Tokens, size_px: int, fixed: QFont) -> str:
         small_px=size_px - 1,
         tiny_px=size_px - 2,
         inner_height=CONTROL_HEIGHT_PX - 2,
-        control_height=CONTROL_HEIGHT_PX,
         focus_height=CONTROL_HEIGHT_PX - 4,
         header_height=HEADER_HEIGHT_PX,
         radius=CONTROL_RADIUS_PX,

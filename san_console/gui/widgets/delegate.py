@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
-from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTableView
 
 from san_console.gui.icons import pixmap
 from san_console.gui.models.columns import Column
@@ -135,6 +135,15 @@ _PAINTERS: Final[dict[str, Paint]] = {
 }
 
 
+def _is_row_of_focus(view: object, index: QModelIndex | QPersistentModelIndex) -> bool:
+    """Whether `index` is the leftmost cell of the row that the keyboard is on."""
+    if not isinstance(view, QTableView) or not view.hasFocus() or view.currentIndex().row() != index.row():
+        return False
+    header = view.horizontalHeader()
+    first = next((n for n in range(header.count()) if not header.isSectionHidden(header.logicalIndex(n))), 0)
+    return header.visualIndex(index.column()) == first
+
+
 class CellDelegate(QStyledItemDelegate):
     """Draws by the `Column` of the cell."""
 
@@ -173,9 +182,8 @@ class CellDelegate(QStyledItemDelegate):
             painter.fillRect(rect, QColor(colors.hover))
         painter.setPen(QPen(QColor(colors.chart_grid), 1))
         painter.drawLine(rect.bottomLeft(), rect.bottomRight())
-        if state & QStyle.StateFlag.State_HasFocus and state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(QRect(rect.left(), rect.top(), rect.width(), 1), QColor(colors.accent))
-            painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), QColor(colors.accent))
+        if state & QStyle.StateFlag.State_Selected and _is_row_of_focus(option.widget, index):
+            painter.fillRect(QRect(rect.left(), rect.top(), 3, rect.height() - 1), QColor(colors.accent))
         tone: Tone = index.data(ToneRole) or ("muted" if column.muted else "text")
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
