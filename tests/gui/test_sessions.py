@@ -234,6 +234,23 @@ def test_log_out_names_what_it_hits_and_keeps_the_time_line(bench: PageBench[Ses
     assert [event.kind for event in tab.model.events] == ["logout", "login"]
 
 
+def test_sessions_that_ended_before_are_known_by_their_events(bench: PageBench[SessionsPage]) -> None:
+    where = "(iqn.2026-11.org.example:gone at 10.3.0.1:3260)"
+    for text in ("logged in", "logged out"):
+        bench.backend.world.event("info", "login", "session", "old1", f"{text} {where}")
+    bench.backend.world.event("info", "login", "session", "old2", "tells no name")
+    bench.settle()
+    page = bench.page
+    page.reload()
+    page.refresh()
+    assert page.filter.chips["ended"].text() == "Ended 1"
+    assert page.filter.chips["all"].text() == "All 6"
+    page.select("old1")
+    assert cell(page, "old1", "target") == "iqn.2026-11.org.example:gone"
+    assert cell(page, "old1", "state") == "Logged out"
+    assert not page.logout_button.isEnabled()
+
+
 def test_cancelling_the_log_out_does_nothing(bench: PageBench[SessionsPage]) -> None:
     page = bench.page
     page.select("s1")
@@ -253,6 +270,10 @@ def test_several_sessions_are_logged_out_together(bench: PageBench[SessionsPage]
     bench.settle()
     assert not bench.host.values("sessions")
     assert page.summary.text() == "nothing is logged in"
+    assert page.empty.isVisible()
+    assert not page.below.isVisible()
+    page.filter.chips["ended"].click()
+    assert page.model.rowCount() == 6
 
 
 def test_the_time_line_is_newest_first_and_takes_what_comes(bench: PageBench[SessionsPage]) -> None:

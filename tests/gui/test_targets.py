@@ -216,6 +216,12 @@ def test_the_page_fits_its_window(size: tuple[int, int]) -> None:
             assert (bench.shell.width(), bench.shell.height()) == size
 
 
+def test_found_targets_that_nobody_uses_are_not_a_filter_that_fits_nothing() -> None:
+    with open_page(TargetsPage, "large") as bench:
+        assert bench.page.model.rowCount() == 0
+        assert bench.page.empty.isVisible()
+
+
 def test_an_empty_host_leads_to_discover() -> None:
     with open_page(TargetsPage, "empty") as bench:
         assert bench.page.model.rowCount() == 0

@@ -27,7 +27,7 @@ from san_console.gui.views.sessions_connections import ConnectionsTab
 from san_console.gui.views.sessions_keys import KeysTab
 from san_console.gui.views.sessions_luns import SessionLunsTab
 from san_console.gui.views.sessions_performance import PerformanceTab
-from san_console.gui.views.sessions_words import SPARKLINE_S, ended, in_words
+from san_console.gui.views.sessions_words import SPARKLINE_S, ended, ended_in_events, in_words
 from san_console.gui.views.timeline_tab import TimelineTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, vertical
@@ -45,7 +45,7 @@ TICK_MS: Final = 1000
 """How often "next try in 8 s" counts down, also while no figures come."""
 
 MAX_ENDED: Final = 200
-"""Sessions that ended while this window is open, kept for their time lines."""
+"""Sessions that ended, kept for their time lines."""
 
 _DOWN: Final = ("retrying", "failed")
 _UP: Final = ("logged_in", "logging_in")
@@ -100,7 +100,7 @@ class SessionsPage(Page):
             lambda: context.window.go("discover"),
         )
         card = Card(flush=True)
-        card.body.addWidget(TableStack(self.table, self.empty, self._clear_filter))
+        card.body.addWidget(TableStack(self.table, self.empty, self._clear_filter, whole=self._live))
         self.problem = ProblemStrip()
         self.details = Details(
             context,
@@ -175,7 +175,7 @@ class SessionsPage(Page):
             ],
         )
         self.filter.apply()
-        self.filter.chips["ended"].setToolTip("Ended while this window is open: their time lines are kept")
+        self.filter.chips["ended"].setToolTip("Sessions that ended: their time lines are kept")
         self.body.addWidget(self.filter)
 
     def _make_timeline(self) -> TimelineTab:
@@ -200,6 +200,8 @@ class SessionsPage(Page):
                 self._remember(session)
         for identifier in known:
             self._ended.pop(identifier, None)
+        told = ended_in_events(self.host.values("events"), {*known, *self._ended}, MAX_ENDED)
+        self._ended.update(told)
         self.model.set_objects([*known.values(), *self._ended.values()])
         self.table.select_first()
         self._ask_history(list(known))
@@ -287,6 +289,10 @@ class SessionsPage(Page):
     def _tick(self) -> None:
         self.model.refresh_live()
 
+    def _live(self) -> int:
+        """Sessions that are not only a memory."""
+        return sum(session.state != "logged_out" for session in self.model.objects())
+
     def _clear_filter(self) -> None:
         self.filter.clear()
         self.refresh()
@@ -310,7 +316,7 @@ class SessionsPage(Page):
             self.problem.show_problem(session.problem, ("Log in again…", lambda: self._log_in_again(session)))
         else:
             self.problem.show_problem(session.problem if troubled else None)
-        self.below.setVisible(bool(len(self.model)))
+        self.below.setVisible(bool(self.model.rowCount() or self._live()))
         luns = sum(1 for lun in self.host.values("luns") if session and lun.session_id == session.id)
         self.details.set_title("luns", f"LUNs {luns}" if luns else "LUNs")
         running = (job for job in self.host.values("jobs") if job.state == "running")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from typing import Final
 
 import msgspec
 
-from san_console.api.engine_objects import Sample
+from san_console.api.engine_objects import Event, Sample
 from san_console.api.initiator_objects import Session
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
@@ -108,6 +109,28 @@ def ended(session: Session) -> Session:
     return msgspec.structs.replace(
         session, state="logged_out", connections=[], next_retry_at=None, problem=None, lun_count=0
     )
+
+
+_WHERE: Final = re.compile(r"\((\S{1,223}) at (\S{1,300})\)$")
+"""How the engine ends the text of a session's event: `(iqn… at 10.0.0.1:3260)`."""
+
+
+def ended_in_events(events: Iterable[Event], known: Container[str], limit: int) -> dict[str, Session]:
+    """Sessions that ended before this window was opened, as far as their events tell; newest first."""
+    found: dict[str, Session] = {}
+    for event in sorted(events, key=lambda one: one.at, reverse=True):
+        if event.object_kind != "session" or event.object_id in known or event.object_id in found:
+            continue
+        where = _WHERE.search(event.text)
+        if where is not None and len(found) < limit:
+            found[event.object_id] = Session(
+                id=event.object_id,
+                target=where[1],
+                portal=where[2],
+                state="logged_out",
+                created_at=event.at,
+            )
+    return found
 
 
 def in_words(sessions: Iterable[Session]) -> str:

@@ -23,6 +23,7 @@ from san_console.gui.shell.quick_connect import best_portal
 from san_console.gui.states import is_degraded, is_down, is_unreachable, reach, session_state
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
+from san_console.gui.views.sessions_words import ended_in_events
 from san_console.gui.views.target_actions import TargetActions
 from san_console.gui.views.target_details import ChangesTab, LoginTab, PortalsTab
 from san_console.gui.views.target_use import LunsOfTarget, SessionsOfTarget
@@ -35,6 +36,8 @@ from san_console.gui.widgets.table import TableView
 from san_console.gui.widgets.table_stack import TableStack
 
 _DEFAULT_LOGIN = LoginSettings()
+MAX_PAST = 1000
+"""Of all targets: as many as there can be in the newest events."""
 
 
 def is_known(target: Target) -> bool:
@@ -51,7 +54,7 @@ class TargetsPage(Page):
         super().__init__(context)
         self.actions_of = TargetActions(context, self)
         self._past: dict[str, set[str]] = {}
-        """Ids of the sessions that a target had while this window is open: their events are its history."""
+        """Ids of the sessions that a target had: their events are part of its history."""
         self.add = Button("Add by hand…", self._add, icon="plus", tip="A target that nothing has found")
         self.test = Button(
             "Test log-in…",
@@ -85,7 +88,7 @@ class TargetsPage(Page):
         self.table.opened.connect(lambda _id: self._open())
         self.table.delete_asked.connect(self._forget)
         self.table.fill_menu = self._fill_menu
-        empty = EmptyState(
+        self.empty = empty = EmptyState(
             "target",
             "No targets in use",
             "Targets show here once you log in to them, mark them as favourites, or add them by hand.",
@@ -93,7 +96,10 @@ class TargetsPage(Page):
             lambda: context.window.go("discover"),
         )
         self.card = Card(flush=True)
-        self.card.body.addWidget(TableStack(self.table, empty, self.filter.clear))
+        known = TableStack(
+            self.table, empty, self.filter.clear, whole=lambda: sum(map(is_known, self.model.objects()))
+        )
+        self.card.body.addWidget(known)
         self.details = Details(
             context,
             "targets",
@@ -227,6 +233,8 @@ class TargetsPage(Page):
 
     def reload(self) -> None:
         self.model.set_objects(self.host.values("targets"))
+        for session in ended_in_events(self.host.values("events"), (), MAX_PAST).values():
+            self._past.setdefault(session.target, set()).add(session.id)
 
     def apply_changes(self, collection: str, changes: list[Any]) -> None:
         if collection == "targets":

@@ -14,18 +14,25 @@ from san_console.gui.widgets.table import TableView
 
 
 class TableStack(QStackedWidget):
-    """Shows `table` while it has rows. As small as its surroundings want: what does not fit scrolls."""
+    """Shows `table` while it has rows. `whole` counts what an empty filter would show, where that is not
+    all of the model.
+
+    As small as its surroundings want: what does not fit scrolls.
+    """
 
     def __init__(
         self,
         table: TableView,
         empty: EmptyState,
         clear_filter: Callable[[], object] | None = None,
+        *,
+        whole: Callable[[], int] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.table = table
         self.empty = empty
+        self._whole = whole or (lambda: len(table.table))
         self._unfit = EmptyState(
             "search", "Nothing fits the filter", "", "Clear filter", clear_filter, primary=False
         )
@@ -41,7 +48,7 @@ class TableStack(QStackedWidget):
         model = self.table.table
         if model.rowCount():
             wanted: QWidget = self.table
-        elif len(model) and model.filtered:
+        elif model.filtered and self._whole():
             wanted = self._unfit
         else:
             wanted = self.empty
