@@ -36,11 +36,11 @@ START_PATIENCE_MS: Final = 10_000
 Waiter = tuple[Done | None, Failed | None]
 
 
-def _start_engine() -> None:
+def _start_engine() -> object:
     # Late import: a window on a running engine needs none of it.
     from san_console.console.engine_process import start_engine_process
 
-    start_engine_process()
+    return start_engine_process()
 
 
 class EngineBackend(Backend):
@@ -61,6 +61,8 @@ class EngineBackend(Backend):
         self._patience.timeout.connect(self._give_up_waiting)
         self._delay_ms = FIRST_RETRY_MS
         self._started_engine = False
+        self._process: object = None
+        """Kept while the window lives: the engine outlives it, and is nobody's to wait for."""
         self._closed = False
 
     def start(self) -> None:
@@ -212,9 +214,11 @@ class EngineBackend(Backend):
             self._tell("starting", "Starting the engine")
             self._patience.start()
             try:
-                self._start_engine()
+                self._process = self._start_engine()
             except OSError as error:
                 self._tell("lost", f"The engine cannot be started: {error.strerror or error}")
+            except ApiProblem as error:
+                self._tell("refused", f"{error.problem.message} Check {error.problem.check}.")
         if self.state == "starting":
             self._retry.start(STARTING_RETRY_MS)
             return

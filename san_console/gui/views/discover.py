@@ -56,9 +56,10 @@ class DiscoverPage(Page):
         self.set_actions(self.again, add_portal, add_isns, self.log_in)
         left = self._build_sources()
         right = self._build_targets()
-        self.body.addWidget(
-            KeptSplitter(context, "discover-sources", Qt.Orientation.Horizontal, (236, 804), left, right), 1
-        )
+        split = KeptSplitter(context, "discover-sources", Qt.Orientation.Horizontal, (236, 804), left, right)
+        # A wider window is for the targets.
+        split.setStretchFactor(0, 0)
+        self.body.addWidget(split, 1)
 
     def _build_sources(self) -> Card:
         card = Card(margin=6)
