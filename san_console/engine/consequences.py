@@ -12,6 +12,9 @@ from san_console.names.portal import Portal
 from san_console.target.access import mapped_luns, may_log_in
 from san_console.target.config import ANYONE, BackstoreSpec, LunConfig, MappingRule, TargetConfig
 
+_NOBODY = "iqn.2026-11.org.san-console:nobody-in-particular"
+"""Stands for every initiator without a row of its own."""
+
 Grade = Literal["info", "warning", "danger"]
 Seen = dict[str, tuple[int, bool]]
 """By LUN id: the number, and whether it is read-only."""
@@ -34,6 +37,8 @@ def consequences(
     names |= {session.initiator for session in sessions}
     for name in sorted(name for name in names if "*" not in name):
         found += _access(old, new, name, sessions)
+    if ANYONE in old.initiators or ANYONE in new.initiators:
+        found += _others(old, new)
     if ANYONE in new.initiators and ANYONE not in old.initiators:
         if new.identity_ids:
             found.append(Consequence(severity="info", text="Any initiator with the secret may log in."))
@@ -127,6 +132,14 @@ def _access(
             text = f"{who} loses {describe_lun(old, lun_id)} (LUN {number})."
             found.append(_all("danger" if mine else "warning", text, mine))
     return found
+
+
+def _others(old: LocalTarget, new: LocalTarget) -> list[Consequence]:
+    """What changes for an initiator that nobody named. Those of them that are logged in are told by name."""
+    return [
+        Consequence(severity=line.severity, text=line.text.replace(_NOBODY, "Any other initiator", 1))
+        for line in _access(old, new, _NOBODY, ())
+    ]
 
 
 def seen_luns(target: LocalTarget, initiator: str) -> Seen | None:

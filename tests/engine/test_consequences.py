@@ -112,3 +112,18 @@ def test_the_matrix_is_the_whole_truth_about_access() -> None:
     assert seen_luns(target(), "iqn.2026-11.org.example:mallory") is None
     assert seen_luns(target(), BOB) == {"l2": (0, False)}
     assert seen_luns(target(initiators=["*", ALICE]), "iqn.2026-11.org.example:mallory") == {}
+
+
+def test_what_anyone_sees_is_told_too() -> None:
+    rule = Mapping(initiator="*", lun_id="l1", lun=0)
+    before = target(initiators=["*"], mappings=[rule])
+    said = texts(
+        consequences(
+            before, target(initiators=["*"], mappings=[rule, Mapping(initiator="*", lun_id="l2", lun=1)]), []
+        )
+    )
+    assert said == "info: Any other initiator gains logs as LUN 1, for reading and writing."
+    changed = msgspec.structs.replace(rule, read_only=True)
+    said = texts(consequences(before, target(initiators=["*"], mappings=[changed]), [session(ALICE)]))
+    assert f"danger: {ALICE} may no longer write to data. 1" in said
+    assert "warning: Any other initiator may no longer write to data." in said
