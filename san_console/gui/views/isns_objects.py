@@ -36,7 +36,13 @@ LOADING_AFTER_MS: Final = 200
 
 
 def _attributes(item: IsnsObject) -> str:
-    return ", ".join(f"{name} {value}" for name, value in item.attributes)
+    """In one line, without what the columns before say already."""
+    said = {item.name, item.entity}
+    return ", ".join(f"{name} {value}" for name, value in item.attributes if value and value not in said)
+
+
+def _entity(item: IsnsObject) -> str:
+    return "" if item.kind == "entity" else item.entity
 
 
 def _is(*kinds: str) -> Predicate:
@@ -144,6 +150,6 @@ _COLUMNS: Final = [
         width=112,
     ),
     Column("name", "Name", lambda item: item.name, mono=True, elide_middle=True, width=300, stretch=True),
-    Column("entity", "Entity", lambda item: item.entity, muted=True, elide_middle=True, width=140),
+    Column("entity", "Entity", _entity, muted=True, elide_middle=True, width=140),
     Column("attributes", "Attributes", _attributes, muted=True, width=220),
 ]

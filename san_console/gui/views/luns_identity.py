@@ -148,6 +148,7 @@ def _facts(lun: Lun) -> list[Pair]:
     ]
     if lun.identity_changed_from:
         pairs.insert(1, Pair("It was", visible(lun.identity_changed_from), "bad", mono=True, wrap=True))
-    others = [text for text in lun.designators if text != lun.identity]
+    # A relative port or a group number is a designator too, but no name of the unit.
+    others = [text for text in lun.designators if text != lun.identity and not text.isdecimal()]
     pairs += [Pair("Also known as", visible(text), mono=True, wrap=True) for text in others[:8]]
     return pairs
