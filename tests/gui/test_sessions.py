@@ -249,6 +249,11 @@ def test_sessions_that_ended_before_are_known_by_their_events(bench: PageBench[S
     assert cell(page, "old1", "target") == "iqn.2026-11.org.example:gone"
     assert cell(page, "old1", "state") == "Logged out"
     assert not page.logout_button.isEnabled()
+    page.details.open("timeline")
+    bench.settle()
+    tab = page.details.current
+    assert isinstance(tab, TimelineTab)
+    assert [tab.model.index(row, 0).data() for row in range(2)] == ["logged out", "logged in"]
 
 
 def test_cancelling_the_log_out_does_nothing(bench: PageBench[SessionsPage]) -> None:
@@ -274,6 +279,8 @@ def test_several_sessions_are_logged_out_together(bench: PageBench[SessionsPage]
     assert not page.below.isVisible()
     page.filter.chips["ended"].click()
     assert page.model.rowCount() == 6
+    bench.settle()
+    assert page.below.isVisible()
 
 
 def test_the_time_line_is_newest_first_and_takes_what_comes(bench: PageBench[SessionsPage]) -> None:

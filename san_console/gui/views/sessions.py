@@ -27,7 +27,7 @@ from san_console.gui.views.sessions_connections import ConnectionsTab
 from san_console.gui.views.sessions_keys import KeysTab
 from san_console.gui.views.sessions_luns import SessionLunsTab
 from san_console.gui.views.sessions_performance import PerformanceTab
-from san_console.gui.views.sessions_words import SPARKLINE_S, ended, ended_in_events, in_words
+from san_console.gui.views.sessions_words import SPARKLINE_S, WHERE, ended, ended_in_events, in_words
 from san_console.gui.views.timeline_tab import TimelineTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, vertical
@@ -129,6 +129,8 @@ class SessionsPage(Page):
         self._ticker.timeout.connect(self._tick)
         self._add_keys()
         self.reload()
+        # A tag or the filter changed what is shown: the details follow.
+        self.model.counted.connect(self._soon)
 
     def _make_actions(self) -> None:
         self.favourite_button = IconButton("star", "Favourite", self._toggle_favourite, role="muted")
@@ -180,7 +182,10 @@ class SessionsPage(Page):
 
     def _make_timeline(self) -> TimelineTab:
         return TimelineTab(
-            self.context, self.tr("What happened to the session"), lambda session: [session.id]
+            self.context,
+            self.tr("What happened to the session"),
+            lambda session: [session.id],
+            text_of=lambda event: WHERE.sub("", event.text),
         )
 
     def _add_keys(self) -> None:

@@ -54,7 +54,7 @@ class ConnectionsTab(DetailTab):
                 tone=lambda c: "good" if connection_up(c) else "warning",
                 width=124,
             ),
-            Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, right=True, width=84),
+            Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, width=72),
             Column("local", "From this computer", lambda c: c.local, mono=True, width=210, elide_middle=True),
             Column("remote", "To the portal", lambda c: c.remote, mono=True, stretch=True, elide_middle=True),
             Column("header_digest", "Header digest", lambda c: c.header_digest, width=120),

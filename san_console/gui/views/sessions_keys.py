@@ -80,12 +80,12 @@ class KeysTab(DetailTab):
     @staticmethod
     def _columns() -> list[Column]:
         return [
-            Column("key", "Key", lambda key: key.name, mono=True, width=216),
-            Column("default", "RFC default", lambda key: key.default, mono=True, muted=True, width=104),
-            Column("offered", "Offered", lambda key: key.offered, mono=True, width=116),
-            Column("answered", "Answered", lambda key: key.answered, mono=True, width=104),
-            Column("effective", "Effective", lambda key: key.effective, mono=True, tone=_tone, width=104),
-            Column("rule", "Rule", lambda key: key.rule, muted=True, width=208),
+            Column("key", "Key", lambda key: key.name, mono=True, width=210),
+            Column("default", "RFC default", lambda key: key.default, mono=True, muted=True, width=94),
+            Column("offered", "Offered", lambda key: key.offered, mono=True, width=112),
+            Column("answered", "Answered", lambda key: key.answered, mono=True, width=96),
+            Column("effective", "Effective", lambda key: key.effective, mono=True, tone=_tone, width=96),
+            Column("rule", "Rule", lambda key: key.rule, muted=True, width=264),
             Column("note", "Note", lambda key: key.note, muted=True, stretch=True),
         ]
 

@@ -55,7 +55,7 @@ class SessionLunsTab(DetailTab):
                 tooltip=lambda lun: lun.problem.message if lun.problem is not None else lun.state,
                 width=110,
             ),
-            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, right=True, width=84),
+            Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, width=72),
             Column(
                 "identity",
                 "Identity",

@@ -111,7 +111,7 @@ def ended(session: Session) -> Session:
     )
 
 
-_WHERE: Final = re.compile(r"\((\S{1,223}) at (\S{1,300})\)$")
+WHERE: Final = re.compile(r" ?\((\S{1,223}) at (\S{1,300})\)$")
 """How the engine ends the text of a session's event: `(iqn… at 10.0.0.1:3260)`."""
 
 
@@ -121,7 +121,7 @@ def ended_in_events(events: Iterable[Event], known: Container[str], limit: int) 
     for event in sorted(events, key=lambda one: one.at, reverse=True):
         if event.object_kind != "session" or event.object_id in known or event.object_id in found:
             continue
-        where = _WHERE.search(event.text)
+        where = WHERE.search(event.text)
         if where is not None and len(found) < limit:
             found[event.object_id] = Session(
                 id=event.object_id,

@@ -29,13 +29,16 @@ class TimelineTab(DetailTab):
     The newest events are in the replica; older ones are asked for once per object.
     """
 
-    def __init__(self, context: Context, name: str, ids_of: Ids) -> None:
+    def __init__(
+        self, context: Context, name: str, ids_of: Ids, text_of: Callable[[Event], str] | None = None
+    ) -> None:
+        """`text_of` leaves out what is clear already, such as the name of the one object."""
         super().__init__(context)
         self._ids_of = ids_of
         self._ids: frozenset[str] = frozenset()
         self._known: dict[str, dict[str, Event]] = {}
         self._failed_ids: set[str] = set()
-        self.model = TimelineModel(context.now)
+        self.model = TimelineModel(context.now, text_of)
         self.view = TimelineView(self.model, name)
         self.empty = EmptyState("history", self.tr("Nothing happened yet"), "")
         self.problem = InlineProblem("notice")

@@ -112,6 +112,24 @@ class LinkedChart(TimeChart):
 
     # painting
 
+    def _draw_heading(self, painter: QPainter) -> None:
+        # A figure that is older than a gap is not the present one.
+        whole = [series.points for series in self.series]
+        for series in self.series:
+            if series.points and series.points[-1][0] < self.now - GAP_S:
+                series.points = []
+        super()._draw_heading(painter)
+        for series, points in zip(self.series, whole, strict=True):
+            series.points = points
+
+    @staticmethod
+    def _draw_run(painter: QPainter, run: Sequence[tuple[float, float]], plot: QRectF) -> None:
+        if len(run) == 1:
+            # One second alone is a dot, not nothing.
+            painter.drawEllipse(QPointF(plot.left() + run[0][0], run[0][1]), 1, 1)
+        else:
+            TimeChart._draw_run(painter, run, plot)
+
     def _draw_line(self, painter: QPainter, series: Series, plot: QRectF, top: float) -> None:
         if self.filled and top > 0:
             self._fill(painter, series, plot, top)

@@ -84,9 +84,10 @@ def event_in_words(event: Event, now: float) -> str:
 class TimelineModel(QAbstractListModel):
     """Events, newest first."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], text_of: Callable[[Event], str] | None = None) -> None:
         super().__init__()
         self.now = now
+        self._text_of = text_of or (lambda event: event.text)
         self.events: list[Event] = []
 
     def show_events(self, events: Iterable[Event]) -> None:
@@ -113,7 +114,7 @@ class TimelineModel(QAbstractListModel):
         if role == _EVENT_ROLE:
             return event
         if role == Qt.ItemDataRole.DisplayRole:
-            return visible(event.text, _TEXT_LIMIT)
+            return visible(self._text_of(event), _TEXT_LIMIT)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return event_in_words(event, self.now())
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -145,7 +146,7 @@ class _TimelineDelegate(QStyledItemDelegate):
             painter.fillRect(QRect(rect.left(), rect.top(), 2, rect.height()), QColor(colors.accent))
         self._draw_rail(painter, rect, index.row(), seen)
         self._draw_time(painter, rect, event)
-        self._draw_texts(painter, rect, event, seen)
+        self._draw_texts(painter, rect, event, str(index.data() or ""))
         painter.restore()
 
     def _draw_rail(self, painter: QPainter, rect: QRect, row: int, seen: Look) -> None:
@@ -175,8 +176,8 @@ class _TimelineDelegate(QStyledItemDelegate):
         painter.setPen(QColor(tokens().text))
         painter.drawText(line, int(Qt.AlignmentFlag.AlignRight | middle), stamp)
 
-    def _draw_texts(self, painter: QPainter, rect: QRect, event: Event, seen: Look) -> None:
-        colors = tokens()
+    def _draw_texts(self, painter: QPainter, rect: QRect, event: Event, text: str) -> None:
+        colors, seen = tokens(), look(event)
         left = rect.left() + _TIME_PX + _RAIL_PX
         line = QRect(left, rect.top() + _PAD_PX, rect.right() - left - 12, _LINE_PX)
         side = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -191,7 +192,6 @@ class _TimelineDelegate(QStyledItemDelegate):
         plain = Theme.of().font
         font = word if event.severity != "info" else plain
         painter.setFont(font)
-        text = visible(event.text, _TEXT_LIMIT)
         painter.drawText(beside, side, QFontMetrics(font).elidedText(text, end, beside.width()))
         small = self._small()
         painter.setFont(small)
