@@ -160,7 +160,10 @@ def harmful(root: QWidget) -> list[str]:
             found.append(f"reads markup: {label.text()!r}")
         if any(acts_or_hides(letter) for letter in label.text().replace("\n", "")):
             found.append(f"acts: {label.text()!r}")
-    for widget in root.findChildren(QWidget):
+    for widget in (root, *root.findChildren(QWidget)):
+        for said in (widget.windowTitle(), widget.accessibleName()):
+            if any(acts_or_hides(letter) for letter in said):
+                found.append(f"name or title: {said!r}")
         tip = widget.toolTip()
         if "<img" in tip or "<a " in tip or "\x1b" in tip or "\u202e" in tip:
             found.append(f"tooltip: {tip!r}")

@@ -335,6 +335,26 @@ def test_every_control_has_a_name_and_no_text_acts(scenario: str, tab: str) -> N
         assert harmful(bench.shell) == []
 
 
+def test_typing_in_the_settings_is_not_disturbed_by_what_happens() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("settings")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, SettingsTab)
+        box = tab.identities["id-backup"]
+        tab.alias.setText("half typ")
+        bench.backend.world.change("target_sessions", "t3", luns=[0])
+        bench.backend.world.change("local_targets", PROD, state="failed")
+        bench.settle()
+        assert tab.alias.text() == "half typ"
+        assert tab.identities["id-backup"] is box
+        tab.revert_button.click()
+        box = tab.identities["id-backup"]
+        bench.backend.world.change("target_sessions", "t3", luns=[3])
+        bench.settle()
+        assert tab.identities["id-backup"] is box
+
+
 def test_dialogs_have_names_and_no_text_acts() -> None:
     with open_page(ServePage, "hostile") as bench:
         bench.page.targets.setCurrentRow(3)

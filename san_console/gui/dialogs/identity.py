@@ -28,6 +28,7 @@ from san_console.names.credentials import (
     generate_secret,
     parse_secret,
 )
+from san_console.names.display import visible
 from san_console.names.errors import InvalidSecret
 
 CLIPBOARD_S: Final = 60
@@ -48,7 +49,7 @@ class IdentityDialog(BaseDialog):
         random: Callable[[int], bytes] = os.urandom,
         parent: QWidget | None = None,
     ) -> None:
-        title = "New CHAP identity" if identity is None else f"Change {identity.user}"
+        title = "New CHAP identity" if identity is None else f"Change {visible(identity.user, 64)}"
         super().__init__(
             title, "Create identity" if identity is None else "Save", width_px=560, parent=parent
         )

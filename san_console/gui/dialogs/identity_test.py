@@ -23,7 +23,9 @@ class TestIdentityDialog(BaseDialog):
     __test__ = False  # pytest: the word is a verb here
 
     def __init__(self, context: Context, identity: Identity, parent: QWidget | None = None) -> None:
-        super().__init__(f"Test {identity.user}", "Test", width_px=560, cancel_text="Close", parent=parent)
+        super().__init__(
+            f"Test {visible(identity.user, 64)}", "Test", width_px=560, cancel_text="Close", parent=parent
+        )
         self._context = context
         self._identity = identity
         self._give_up: Callable[[], None] | None = None

@@ -57,7 +57,7 @@ def propose(
             save(None)
             return
         Confirmation(
-            question,
+            visible(question, 300),
             verb,
             save,
             consequences=[consequence_text(host, line) for line in lines],

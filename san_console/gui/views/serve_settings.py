@@ -34,6 +34,7 @@ class SettingsTab(DetailTab):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._target: LocalTarget | None = None
+        self._shown: tuple[Any, ...] | None = None
         self.identities: dict[str, QCheckBox] = {}
         self.servers: dict[str, QCheckBox] = {}
         outer = vertical(self, margin=12, gap=10)
@@ -90,13 +91,19 @@ class SettingsTab(DetailTab):
         old = self._target
         unsaved = old is not None and target is not None and old.id == target.id and self._wanted() != old
         self._target = target
-        if not unsaved:
+        if not unsaved and self._shown != self._sources():
+            # Not on each message: the fields would lose the keyboard.
             self._fill()
-        else:
+        elif unsaved:
             # What the user has typed stays; only the state shown beside it is new.
             self._check()
 
+    def _sources(self) -> tuple[Any, ...]:
+        """What the fields are made of."""
+        return (self._target, self.host.values("identities"), self.host.values("isns_servers"))
+
     def _fill(self) -> None:
+        self._shown = self._sources()
         target = self._target
         self.setEnabled(target is not None)
         if target is None:

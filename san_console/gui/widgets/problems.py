@@ -15,6 +15,7 @@ from san_console.gui.theme.theme import tokens
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Frame, FrameKind, clear, horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
+from san_console.names.display import visible
 
 _ICONS: dict[str, tuple[str, str]] = {
     "problem": ("circle-alert", "bad"),
@@ -73,7 +74,7 @@ class InlineProblem(Frame):
             value.setText(text)
             label.setVisible(bool(text))
             value.setVisible(bool(text))
-        self.setAccessibleName(". ".join(part for part in (message, side, check) if part))
+        self.setAccessibleName(visible(". ".join(part for part in (message, side, check) if part), 1000))
         clear(self._buttons)
         for text, on_click in actions:
             self._buttons.addWidget(Button(text, on_click))
