@@ -85,7 +85,7 @@ class KeysTab(DetailTab):
             Column("offered", "Offered", lambda key: key.offered, mono=True, width=112),
             Column("answered", "Answered", lambda key: key.answered, mono=True, width=96),
             Column("effective", "Effective", lambda key: key.effective, mono=True, tone=_tone, width=96),
-            Column("rule", "Rule", lambda key: key.rule, muted=True, width=264),
+            Column("rule", "Rule", lambda key: key.rule, muted=True, width=316),
             Column("note", "Note", lambda key: key.note, muted=True, stretch=True),
         ]
 
