@@ -31,7 +31,7 @@ MAX_SESSIONS = 1024  # of all targets; SPDK's limit on connections
 IO_THREADS = 8  # as many reads and flushes wait for media at once
 TICK_S = 1.0
 LOGOUT_GRACE_S = 1.0  # time to answer an Asynchronous Message that asks for a logout
-QUIET_TIMEOUT_S = 30.0  # a backstore that hangs for longer must not keep its initiator out for ever
+QUIET_TIMEOUT_S = 30.0  # a backstore that hangs for longer is waited for by the next login, not by this one
 
 
 def _ignore(_: TargetEvent) -> None:
@@ -57,6 +57,8 @@ class TargetServer:
         self._listeners: dict[Portal, Listener] = {}
         self._sessions: dict[str, ServedSession] = {}
         self._by_tsih: dict[int, ServedSession] = {}
+        self._ending: set[ServedSession] = set()
+        """Sessions that are over, with commands that a backstore has not finished yet."""
         self._admission = Admission(self._log_in)
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="backstore")
         self._ticker: asyncio.TimerHandle | None = None
@@ -181,12 +183,16 @@ class TargetServer:
             await self._quiet(session)
 
     @staticmethod
-    async def _quiet(session: ServedSession) -> None:
+    async def _quiet(session: ServedSession) -> bool:
+        """Wait until nothing of an ended session is under way. False when its backstore hangs; the tasks
+        keep their buffers and end when it comes back.
+        """
         try:
             async with asyncio.timeout(QUIET_TIMEOUT_S):
                 await session.quiet()
         except TimeoutError:
-            return  # its backstore hangs; the tasks keep their buffers and end when it comes back
+            return False
+        return True
 
     # What is shown
 
@@ -333,15 +339,11 @@ class TargetServer:
         result = outcome.result
         assert result is not None
         request = result.session
+        if not await self._last_session_over(sock, request):
+            return False
         served = self._targets.get(request.target_name or "")
         if served is None and request.session_type == "Normal":
             return False  # removed meanwhile
-        # The answer leaves once the old session is quiet: no late write of it after the first one of the new.
-        while (
-            existing := self._find((request.initiator_name, request.isid, request.target_name))
-        ) is not None:
-            existing.close("the initiator logged in again")
-            await self._quiet(existing)
         portal = _local_portal(sock)
         nexus = SessionNexus(
             served if request.session_type == "Normal" else None,
@@ -386,6 +388,30 @@ class TargetServer:
         session.pump.start()
         return True
 
+    async def _last_session_over(self, sock: socket.socket, request: SessionRequest) -> bool:
+        """Wait, before the login is answered, until no command of the initiator's earlier sessions is with a
+        backstore: a late write of one must not land on top of what the new session writes (RFC 7143 §6.3.5).
+        The connection of the earlier one may have broken long before, and a restarted initiator has a new
+        ISID. False when the login cannot go on.
+        """
+        while True:
+            existing = self._find((request.initiator_name, request.isid, request.target_name))
+            if existing is not None:
+                existing.close("the initiator logged in again")
+            ending = next((s for s in self._ending if s.belongs_to(request)), None)
+            if ending is None:
+                return True
+            # Letting it in all the same would trade its data for its patience; it tries again.
+            if not await self._quiet(ending):
+                self._backstore_error(
+                    request.target_name or "",
+                    f"A login of {request.initiator_name} has to wait: "
+                    "the storage has not finished what its last session wrote.",
+                )
+                return False
+            if _closed_by_peer(sock):
+                return False  # it gave up, and its next login may be through already
+
     def _login_failed(self, outcome: LoginOutcome, address: str) -> None:
         who = visible(outcome.initiator_name) if outcome.initiator_name else address
         explanation = login_status.explain_status(outcome.status >> 8, outcome.status & 0xFF)
@@ -406,6 +432,9 @@ class TargetServer:
         self._sessions.pop(session.id, None)
         if self._by_tsih.get(session.result.tsih) is session:
             del self._by_tsih[session.result.tsih]
+        if not session.protocol.quiet:
+            self._ending.add(session)
+            session.when_quiet(lambda: self._ending.discard(session))
         if session.protocol.discovery:
             return
         request = session.result.session
@@ -497,3 +526,13 @@ class TargetServer:
 def _local_portal(sock: socket.socket) -> Portal:
     host, port, *_ = sock.getsockname()
     return Portal(str(host).partition("%")[0], port)
+
+
+def _closed_by_peer(sock: socket.socket) -> bool:
+    """True when the other side has closed the connection; what it sent stays to be received."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from san_console.iscsi.login_policy import TargetLoginResult
+from san_console.iscsi.login_policy import SessionRequest, TargetLoginResult
 from san_console.iscsi.target_connection import TargetConnection
 from san_console.iscsi.target_framing import TargetFramer
 from san_console.iscsi.target_session import TargetSession
@@ -116,8 +116,17 @@ class ServedSession:
         """End the session now."""
         self.pump.close(reason, error=False)
 
+    def belongs_to(self, request: SessionRequest) -> bool:
+        """True when the same initiator asks for the same target, by whatever port of it."""
+        mine = self.result.session
+        return (mine.initiator_name, mine.target_name) == (request.initiator_name, request.target_name)
+
+    def when_quiet(self, then: Callable[[], None]) -> None:
+        """Call `then` once nothing that the session began is still on its way to a backstore."""
+        self.protocol.wait_for(list(self.protocol.tasks.values()), then, transfers_until=None)
+
     async def quiet(self) -> None:
-        """Wait until nothing that the session began is still on its way to a backstore."""
+        """Wait for that."""
         done = asyncio.Event()
-        self.protocol.wait_for(list(self.protocol.tasks.values()), done.set, transfers_until=None)
+        self.when_quiet(done.set)
         await done.wait()

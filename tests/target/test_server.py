@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +26,21 @@ from san_console.names.portal import Portal
 from san_console.scsi import cdb
 from san_console.scsi.luns import parse as parse_luns
 from san_console.scsi.sense import parse as parse_sense
+from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, TargetConfig, TargetLimits
 from san_console.target.errors import BackstoreError, ConfigError, PortalError, TargetBusy, UnknownTarget
-from tests.target.raw_initiator import ISID, ME, NAME, Served, config, mapping, settings, until
+from san_console.target.session import ServedSession
+from tests.target.raw_initiator import (
+    ISID,
+    ME,
+    NAME,
+    RawInitiator,
+    Served,
+    config,
+    mapping,
+    settings,
+    until,
+)
 
 ALICE = ChapCredentials("alice", Secret("opensesame-1234"))
 BOB = ChapCredentials("bob", Secret("bobs-own-secret-77"))
@@ -419,4 +433,79 @@ async def test_blocks_that_are_not_cached_come_from_a_thread(tmp_path: Path) -> 
                 assert isinstance(pdu, ScsiDataIn)
                 found[pdu.itt] = data
         assert all(found[tag] == bytes(range(256)) * 16 for tag in tags)
+        await raw.close()
+
+
+@pytest.mark.parametrize("isid", [ISID, bytes.fromhex("80ffffffffff")], ids=["same port", "restarted"])
+async def test_no_login_before_the_last_write_of_a_session_whose_connection_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isid: bytes
+) -> None:
+    """The write is with a thread when the connection breaks: it must not land in the next session."""
+    begun, go_on, waits = threading.Event(), threading.Event(), asyncio.Event()
+    order: list[str] = []
+    write_all, quiet = FileBackstore._write_all, ServedSession.quiet
+
+    def slow(self: FileBackstore, *args: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        write_all(self, *args)
+        order.append("write")
+
+    async def seen(self: ServedSession) -> None:
+        waits.set()
+        await quiet(self)
+
+    monkeypatch.setattr(FileBackstore, "_write_all", slow)
+    monkeypatch.setattr(ServedSession, "quiet", seen)
+    spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
+    async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
+        raw = await served.login()
+        await raw.ready()
+        block = b"\x11" * 512
+        raw.command(cdb.write(0, 1, fua=True), data=block)
+        await until(begun.is_set)
+        raw.writer.transport.abort()
+        await until(lambda: not served.server.sessions())
+
+        async def log_in() -> RawInitiator:
+            again = await served.login(isid=isid)
+            order.append("login")
+            return again
+
+        login = asyncio.create_task(log_in())
+        await until(lambda: waits.is_set() or login.done())
+        go_on.set()
+        again = await login
+        assert order == ["write", "login"]
+        await again.ready()
+        assert await again.read_block() == block
+        await again.close()
+
+
+async def test_storage_that_hangs_keeps_the_initiator_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    write_all = FileBackstore._write_all
+
+    def hanging(self: FileBackstore, *args: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        write_all(self, *args)
+
+    monkeypatch.setattr(FileBackstore, "_write_all", hanging)
+    monkeypatch.setattr("san_console.target.server.QUIET_TIMEOUT_S", 0.05)
+    spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
+    async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
+        raw = await served.login()
+        await raw.ready()
+        raw.command(cdb.write(0, 1, fua=True), data=bytes(512))
+        await until(begun.is_set)
+        refused_one = await served.raw()
+        with pytest.raises(EOFError):
+            await refused_one.login(settings())
+        await refused_one.close()
+        assert "backstore_error" in served.kinds()
+        go_on.set()
+        await (await served.login()).close()
         await raw.close()
