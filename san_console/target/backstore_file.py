@@ -2,9 +2,10 @@
 
 Reads take what the page cache has with RWF_NOWAIT and go to a thread for the rest. Writes go into the page
 cache at once, as long as the kernel takes them quickly; when it throttles the writer, they go to a thread
-for a while. Flush is fdatasync, FUA is RWF_DSYNC. After an fdatasync that failed, the kernel has dropped
-the dirty pages and the next one would "succeed" without the data: so the first failure is final until an
-operator opens the backstore again.
+for a while. Flush is fdatasync, and FUA is a write with a flush. After an fdatasync that failed, the kernel
+has dropped the dirty pages and the next one would "succeed" without the data: so the first failure is final
+until an operator opens the backstore again, and no two flushes run at a time (the kernel tells only one of
+them).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from san_console.target.hole import punch_hole
 T = TypeVar("T")
 
 RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-RWF_DSYNC = getattr(os, "RWF_DSYNC", 0)
 # A memory copy of this length takes about 0.1 ms; longer ones would show in the loop's lag.
 MAX_INLINE_WRITE_BYTES = 1 << 20
 # A copy into the page cache takes far less than this, even when another process had the processor in
@@ -54,6 +54,9 @@ class FileBackstore(Backstore):
         self.thin = spec.thin
         self._pool = pool
         self._throttled_until = 0.0
+        self._flushing = asyncio.Lock()
+        self._flushes_begun = 0
+        self._flushed = 0
         shown = visible(self.path)
         self._fd = self._open(spec, shown)
         try:
@@ -211,24 +214,37 @@ class FileBackstore(Backstore):
 
     async def write(self, offset: int, data: Buffer, *, fua: bool = False) -> None:
         self._check_alive()
-        await self._in_thread(lambda: self._write_all(offset, data, RWF_DSYNC if fua else 0))
-        if fua and not RWF_DSYNC:
+        await self._in_thread(lambda: self._write_all(offset, data))
+        if fua:
+            # Not RWF_DSYNC: its error may be that of an earlier write, and the next flush would not see it
+            # again.
             await self.flush()
 
-    def _write_all(self, offset: int, data: Buffer, flags: int) -> None:
+    def _write_all(self, offset: int, data: Buffer) -> None:
         view = memoryview(data)
         done = 0
         while done < len(view):
-            written = os.pwritev(self._fd, [view[done:]], offset + done, flags)
+            written = os.pwrite(self._fd, view[done:], offset + done)
             if written == 0:
                 raise OSError(errno.EIO, "the medium takes no more data")
             done += written
 
     async def flush(self) -> None:
         self._check_alive()
+        begun_before = self._flushes_begun
+        async with self._flushing:
+            self._check_alive()
+            if self._flushed > begun_before:
+                return  # one began and ended well meanwhile: it has all that was written before this call
+            self._flushes_begun = number = self._flushes_begun + 1
+            await self._in_thread(self._fdatasync)
+            self._flushed = number
+
+    def _fdatasync(self) -> None:
         try:
-            await self._in_thread(lambda: os.fdatasync(self._fd))
+            os.fdatasync(self._fd)
         except OSError as error:
+            # Noted here: whoever waits for the thread may be gone.
             self.failed = (
                 f"a flush failed ({_describe(error)}); what was written since the last one may be lost"
             )
@@ -247,7 +263,7 @@ class FileBackstore(Backstore):
             if length and not punch_hole(self._fd, offset, length):
                 zeros = bytes(min(length, MAX_INLINE_WRITE_BYTES))
                 for start in range(offset, offset + length, len(zeros)):
-                    self._write_all(start, zeros[: offset + length - start], 0)
+                    self._write_all(start, zeros[: offset + length - start])
 
     def extent(self, offset: int) -> tuple[bool, int]:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,6 +192,58 @@ async def test_a_failed_flush_is_final(
             await attempt
     assert not store.write_nowait(0, b"x" * 512)
     assert bytes(await store.read(0, 512)) == bytes(512)
+    store.close()
+
+
+@pytest.mark.parametrize("second", ["flush", "fua"])
+async def test_a_flush_beside_the_one_that_fails_does_not_succeed(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    """The kernel reports lost pages to one fdatasync only; the others would call the data durable."""
+    store = open_backstore(parse_spec(f"file:{tmp_path}/disk,size=1M,thin"), pool)
+    begun, go_on = threading.Event(), threading.Event()
+    calls = 0
+
+    def once(_: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            begun.set()
+            assert go_on.wait(20)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", once)
+    first = asyncio.create_task(store.flush())
+    await asyncio.to_thread(begun.wait)
+    beside = asyncio.ensure_future(
+        store.flush() if second == "flush" else store.write(0, b"x" * 512, fua=True)
+    )
+    asyncio.get_running_loop().call_soon(go_on.set)
+    results = await asyncio.gather(first, beside, return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+    store.close()
+
+
+async def test_flushes_that_wait_for_one_another_share_one(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_backstore(parse_spec(f"file:{tmp_path}/disk,size=1M,thin"), pool)
+    begun, go_on = threading.Event(), threading.Event()
+    calls = 0
+
+    def counted(_: int) -> None:
+        nonlocal calls
+        calls += 1
+        begun.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    first = asyncio.create_task(store.flush())
+    await asyncio.to_thread(begun.wait)
+    others = [asyncio.create_task(store.flush()) for _ in range(5)]
+    asyncio.get_running_loop().call_soon(go_on.set)
+    await asyncio.gather(first, *others)
+    assert calls == 2  # the first began before the others asked, so it does not count for them
     store.close()
 
 
