@@ -69,9 +69,14 @@ class SessionSettings:
     def effective_offer(self) -> Offer:
         """The wishes with the digest settings applied."""
         offer = self.offer or Offer()
-        offer.header_digest = digest_offer(self.header_digest)
-        offer.data_digest = digest_offer(self.data_digest)
+        offer.header_digest = _digests(self.header_digest)
+        offer.data_digest = _digests(self.data_digest)
         return offer
+
+
+def _digests(wish: Digest) -> tuple[str, ...]:
+    # Who says none gets none: CRC32C in the list, even behind None, would let the target decide otherwise.
+    return ("None",) if wish == "none" else digest_offer(wish)
 
 
 def random_isid(random_bytes: bytes) -> bytes:
