@@ -14,6 +14,7 @@ from san_console.gui.theme.tokens import Tone
 from san_console.gui.widgets.buttons import IconButton
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel
+from san_console.names.display import visible
 
 _STATE_TONES: Final[dict[str, Tone]] = {
     "running": "muted",
@@ -46,6 +47,7 @@ class JobRow(QWidget):
         super().__init__()
         self.job_id = job.id
         row = horizontal(self, margin=8, gap=8)
+        title = visible(job.title)
         texts = vertical(gap=4)
         self._title = ElidedLabel(job.title, style="strong", elide=Qt.TextElideMode.ElideRight)
         self._state = ElidedLabel("", style="small", elide=Qt.TextElideMode.ElideRight)
@@ -54,9 +56,9 @@ class JobRow(QWidget):
         texts.addWidget(self._title)
         texts.addWidget(self._bar)
         texts.addWidget(self._state)
-        self._cancel = IconButton("x", f"Cancel: {job.title}", lambda: on_cancel(self.job_id), role="muted")
+        self._cancel = IconButton("x", f"Cancel: {title}", lambda: on_cancel(self.job_id), role="muted")
         self._dismiss = IconButton(
-            "check", f"Dismiss: {job.title}", lambda: on_dismiss(self.job_id), role="muted"
+            "check", f"Dismiss: {title}", lambda: on_dismiss(self.job_id), role="muted"
         )
         row.addLayout(texts, 1)
         row.addWidget(self._cancel)
@@ -69,7 +71,7 @@ class JobRow(QWidget):
         self._state.setText(how_far(job))
         self._state.set_tone(_STATE_TONES[job.state])
         self._bar.setVisible(running)
-        self._bar.setAccessibleName(f"Progress of {job.title}")
+        self._bar.setAccessibleName(f"Progress of {visible(job.title)}")
         # 0 to 0 is Qt's way of saying "for as long as it takes".
         self._bar.setRange(0, _STEPS if job.total else 0)
         if job.total:
