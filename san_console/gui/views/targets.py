@@ -147,7 +147,7 @@ class TargetsPage(Page):
                 width=130,
             ),
             Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
-            Column("alias", "Alias", lambda t: t.alias, width=100),
+            Column("alias", "Alias", lambda t: t.alias, width=112),
             Column(
                 "reachable",
                 "Reachable",
@@ -186,7 +186,7 @@ class TargetsPage(Page):
                 hidden=True,
                 searched=False,
             ),
-            Column("chap", "CHAP identity", self._chap, tooltip=self._chap_tip, width=150),
+            Column("chap", "CHAP identity", self._chap, tooltip=self._chap_tip, width=148),
             Column("digests", "Digests", digest_words, muted=True, width=90),
             Column(
                 "favourite", "Favourite", lambda t: "yes" if t.login.favourite else "", width=82, muted=True
