@@ -93,9 +93,13 @@ class OpenedWindow:
         timer.start()
 
     def close(self) -> None:
+        import shiboken6
+
         self.host.close()
         self.window.leave()
         self.window.close()
+        # Event filters written in Python must not be called by Qt while the interpreter is being taken down.
+        shiboken6.delete(self.window)
 
 
 def open_window(

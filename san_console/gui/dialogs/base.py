@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QDialog, QLineEdit, QWidget
 
 from san_console.api.problems import Problem
 from san_console.gui.widgets.buttons import Button, ButtonKind
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
+from san_console.names.display import visible
 
 
 class BaseDialog(QDialog):
@@ -55,7 +57,22 @@ class BaseDialog(QDialog):
         outer.addSpacing(4)
         outer.addLayout(buttons)
         # Where something is destroyed, the key that comes by itself is Cancel.
-        (self.cancel_button if kind in ("danger", "destroy") else self.accept_button).setDefault(True)
+        self._first = self.cancel_button if kind in ("danger", "destroy") else self.accept_button
+        self._first.setDefault(True)
+        self._fitted = False
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        layout = self.layout()
+        if self._fitted or layout is None:
+            return
+        self._fitted = True
+        if layout.hasHeightForWidth():
+            # Wrapped lines know their height only at the width that they really get.
+            self.resize(self.width(), layout.totalHeightForWidth(self.width()))
+        fields = [field for field in self.findChildren(QLineEdit) if field.isVisibleTo(self)]
+        if self.focusWidget() in (None, self.cancel_button):
+            (fields[0] if fields else self._first).setFocus(Qt.FocusReason.OtherFocusReason)
 
     def do(self) -> None:
         """The user said yes. The default closes."""
@@ -102,11 +119,6 @@ class Confirmation(BaseDialog):
             self._add_typing(type_to_confirm)
 
     def _add_typing(self, wanted: str) -> None:
-        # Late, since most questions need no field.
-        from PySide6.QtWidgets import QLineEdit
-
-        from san_console.names.display import visible
-
         shown = visible(wanted)
         self.content.addWidget(PlainLabel("Type the name to confirm:", style="muted"))
         self.content.addWidget(PlainLabel(shown, mono=True, selectable=True))

@@ -28,12 +28,16 @@ class _EventRow(QWidget):
     def __init__(self, event: Event, now: float) -> None:
         super().__init__()
         row = horizontal(self, margin=8, gap=8)
-        dot = Dot(SEVERITY_TONES[event.severity])
+        dot = vertical()
+        # In the middle of the first line of text.
+        dot.setContentsMargins(0, 4, 0, 0)
+        dot.addWidget(Dot(SEVERITY_TONES[event.severity]))
+        dot.addStretch()
         texts = vertical(gap=2)
         texts.addWidget(PlainLabel(event.text, wrap=True))
         details = " · ".join(part for part in (words.ago(now - event.at), event.check) if part)
         texts.addWidget(PlainLabel(details, style="small", wrap=True))
-        row.addWidget(dot, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(dot)
         row.addLayout(texts, 1)
 
 

@@ -32,14 +32,14 @@ class PortalsTab(DetailTab):
         super().__init__(context)
         columns = (
             Column("tpgt", "Portal group", lambda p: str(p.tpgt), sort=lambda p: p.tpgt, width=116),
-            Column("portal", "Portal", lambda p: p.address, mono=True, elide_middle=True, width=148),
+            Column("portal", "Portal", lambda p: p.address, mono=True, elide_middle=True, width=140),
             Column(
                 "answers",
                 "Answers",
                 lambda p: portal_reach(p)[0],
                 kind="state",
                 tone=lambda p: portal_reach(p)[1],
-                width=154,
+                width=166,
             ),
             Column(
                 "rtt",
@@ -49,7 +49,7 @@ class PortalsTab(DetailTab):
                 right=True,
                 width=90,
             ),
-            Column("route", "Interface and route", self._route, width=192),
+            Column("route", "Interface and route", self._route, width=204),
             Column("found", "Found by", self._found_by, muted=True, stretch=True),
         )
         box = vertical(self)

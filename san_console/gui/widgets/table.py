@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, Final
 
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QPoint, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
+from san_console.gui.models.columns import Column
 from san_console.gui.models.export import ExportForm, export
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.preferences import Preferences
+from san_console.gui.theme.theme import Theme
 from san_console.gui.theme.tokens import HEADER_HEIGHT_PX, ROW_HEIGHT_PX
 from san_console.gui.widgets.delegate import CellDelegate
 from san_console.gui.widgets.menus import add_action, popup
@@ -22,6 +24,10 @@ from san_console.gui.widgets.menus import add_action, popup
 MIN_SECTION_PX: Final = 36
 MAX_RESTORED_PX: Final = 2000
 """A column's width from the settings file beyond this is damage, not a wish."""
+
+_MEASURED: Final = "2 of 2 answers"
+_MEASURED_PX: Final = 91
+"""What that text measures in the face that the columns' widths were chosen for."""
 
 COPY_FORMS: Final[tuple[tuple[ExportForm, str], ...]] = (
     ("tsv", "Copy rows as text (TSV)"),
@@ -187,8 +193,16 @@ class TableView(QTableView):
         modes = QHeaderView.ResizeMode
         for number, column in enumerate(self.table.columns):
             header.setSectionResizeMode(number, modes.Stretch if column.stretch else modes.Interactive)
-            header.resizeSection(number, column.width)
+            header.resizeSection(number, self._default_width(column))
             header.setSectionHidden(number, column.hidden)
+
+    @staticmethod
+    def _default_width(column: Column) -> int:
+        """States and tags are whole words: with a wide face they get the room that they need."""
+        if column.kind not in ("state", "tag"):
+            return column.width
+        wide = QFontMetrics(Theme.of().font).horizontalAdvance(_MEASURED) / _MEASURED_PX
+        return round(column.width * max(1.0, wide))
 
     def _sort(self, number: int, order: Qt.SortOrder) -> None:
         self.table.sort(number, order)
