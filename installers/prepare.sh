@@ -46,8 +46,13 @@ prepare_system() {
     fi
     $as_root apt-get update -qq || say "apt-get update failed; trying with the package lists that are here."
     # tshark asks whether other users may capture; the tests capture as they are.
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
-        fail "apt-get could not install: $missing. Its own messages are above."
+    log=$(mktemp)
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$log" 2>&1 || {
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        fail "apt-get could not install: $missing. Its last messages are above."
+    }
+    rm -f "$log"
 }
 
 # Prints the newest Python that is 3.11 or later and has venv with pip.
