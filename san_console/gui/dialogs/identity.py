@@ -14,11 +14,11 @@ from san_console.api.engine_objects import Identity
 from san_console.api.methods import SaveIdentity
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
-from san_console.gui.theme.tokens import Tone
+from san_console.gui.theme.tokens import CONTROL_HEIGHT_PX, Tone
 from san_console.gui.widgets.buttons import Button, enable
 from san_console.gui.widgets.cards import Frame, clear, horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
-from san_console.gui.widgets.state import StateWord
+from san_console.gui.widgets.state import Dot
 from san_console.names.credentials import (
     PEER_RULES,
     Secret,
@@ -83,6 +83,7 @@ class IdentityDialog(BaseDialog):
         secret_row.addWidget(self.copy_button)
         holder = QWidget()
         holder.setLayout(secret_row)
+        holder.setFixedHeight(CONTROL_HEIGHT_PX + 2)
         fields: tuple[tuple[str, QWidget, QWidget], ...] = (
             ("CHAP name", self.user, self.user),
             ("Secret", holder, self.secret),
@@ -168,10 +169,18 @@ class IdentityDialog(BaseDialog):
         elif not empty and not found:
             lines.append((f"{self._length()} bytes, as {self.peer.currentText()} asks for.", "good"))
         for text, tone in lines:
-            line = StateWord(text, tone)
-            line.label.setWordWrap(False)
-            self.findings.addWidget(line)
+            holder = QWidget()
+            row = horizontal(holder, gap=8)
+            dot = vertical()
+            dot.setContentsMargins(0, 5, 0, 0)
+            dot.addWidget(Dot(tone))
+            dot.addStretch(1)
+            row.addLayout(dot)
+            row.addWidget(PlainLabel(text, tone=tone, wrap=True), 1)
+            self.findings.addWidget(holder)
         self._box.setVisible(bool(lines))
+        # New labels know their height only after they were polished.
+        QTimer.singleShot(0, self, self._grow)
         enable(
             self.copy_button,
             self._generated is not None and not self._copied,
@@ -180,6 +189,15 @@ class IdentityDialog(BaseDialog):
         errors = any(finding.level == "error" for finding in found)
         ready = bool(self.user.text().strip()) and not errors and (not empty or self._identity is not None)
         self.accept_button.setEnabled(ready)
+
+    def _grow(self) -> None:
+        """More findings need more room; with fewer the dialog keeps its size and does not jump."""
+        layout = self.layout()
+        if self.isVisible() and layout is not None:
+            layout.activate()
+            needed = layout.totalHeightForWidth(self.width())
+            if needed > self.height():
+                self.resize(self.width(), needed)
 
     def _length(self) -> int:
         secret = self.current_secret()
