@@ -115,6 +115,15 @@ def test_what_cannot_be_is_said_in_the_panel(window: Driven, text: str, words: s
     assert "secret@" not in shown.message.text()
 
 
+def test_an_address_that_led_nowhere_does_not_stay_among_the_sources(window: Driven) -> None:
+    type_in_field(window, "nowhere.invalid")
+    window.run(8, 1.0)
+    assert window.host.get("sources", "nowhere.invalid:3260") is not None
+    panel(window).close_panel()
+    window.run(1)
+    assert window.host.get("sources", "nowhere.invalid:3260") is None
+
+
 def test_escape_gives_up_and_leaves_nothing_behind(window: Driven) -> None:
     type_in_field(window, "10.9.9.3")
     QTest.keyClick(window.window.top_bar.quick, Qt.Key.Key_Escape)

@@ -133,7 +133,7 @@ class DiscoverPage(Page):
                 sort=lambda t: order[t.change],
                 kind="tag",
                 tone=change_tone,
-                width=84,
+                width=88,
             ),
             Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
             Column("alias", "Alias", lambda t: t.alias, width=120, hidden=True),

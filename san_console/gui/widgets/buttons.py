@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QMenu, QPushButton, QToolButton, QWidget
 
 from san_console.gui.icons import set_icon
@@ -101,6 +102,13 @@ class Chip(QPushButton):
         self.setCheckable(True)
         self.setProperty("kind", "chip")
         self.setAutoDefault(False)
+
+    def sizeHint(self) -> QSize:
+        # A chosen tag is bold, which is wider; it must not be cut, nor move its neighbours.
+        hint = super().sizeHint()
+        font = QFont(self.font())
+        font.setWeight(QFont.Weight.DemiBold)
+        return QSize(max(hint.width(), QFontMetrics(font).horizontalAdvance(self.text()) + 24), hint.height())
 
     def set_count(self, count: int) -> None:
         text = f"{self.label} {count:,}"
