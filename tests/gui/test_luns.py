@@ -12,6 +12,7 @@ from san_console.gui.views.luns import LunsPage
 from san_console.gui.views.luns_content import ContentTab
 from san_console.gui.views.luns_identity import IdentityTab
 from san_console.gui.views.luns_performance import PerformanceTab, TasksTab, bench_pairs
+from san_console.gui.widgets.empty import TableCard
 from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -219,6 +220,18 @@ def test_a_read_only_lun_cannot_be_written() -> None:
         assert bench.page.save_button.isEnabled()
         assert not bench.page.write_button.isEnabled()
         assert "read-only" in bench.page.write_button.toolTip()
+
+
+def test_an_empty_page_says_what_to_do_first() -> None:
+    with open_page(LunsPage, "empty") as bench:
+        assert not bench.page.details.isVisible()
+        assert not bench.page.filter.isVisible()
+        card = bench.page.findChild(TableCard)
+        assert card is not None
+        assert card.empty.isVisible()
+        assert card.empty.button is not None
+        card.empty.button.click()
+        assert bench.window.gone == [("discover", "")]
 
 
 def test_rescan_asks_each_session_once() -> None:

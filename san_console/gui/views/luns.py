@@ -215,6 +215,9 @@ class LunsPage(Page):
             parts.append(f"{changed} changed identity")
         self.summary.setText(", ".join(parts))
         self.filter.count()
+        # An empty page says what to do first, and nothing else.
+        self.filter.setVisible(bool(luns))
+        self.details.setVisible(bool(luns))
         self._chosen()
 
     def sampled(self) -> None:

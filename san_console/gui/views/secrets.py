@@ -133,6 +133,8 @@ class SecretsPage(Page):
         self.summary.setText(f"{', '.join(parts)} · {where}")
         self._show_keyring(keyring)
         self.filter.count()
+        self.filter.setVisible(bool(identities))
+        self.details.setVisible(bool(identities))
         self._chosen()
 
     def select(self, identifier: str) -> None:
