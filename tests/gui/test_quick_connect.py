@@ -115,6 +115,19 @@ def test_what_cannot_be_is_said_in_the_panel(window: Driven, text: str, words: s
     assert "secret@" not in shown.message.text()
 
 
+def test_a_known_source_is_asked_again_however_fast_it_answers(window: Driven) -> None:
+    type_in_field(window, "10.20.0.11")
+    # The whole discovery falls into one batch of changes: nobody sees the source run.
+    window.backend.tick(window.backend.world.now + 5)
+    window.settle()
+    assert panel(window).step == "targets"
+    assert panel(window).targets.model.rowCount() == 5
+    table = panel(window).targets.table
+    last = table.visualRect(table.table.index(4, 0))
+    assert table.viewport().rect().contains(last), "all five are to be seen"
+    assert panel(window).rect().contains(table.mapTo(panel(window), table.rect().bottomRight()))
+
+
 def test_an_address_that_led_nowhere_does_not_stay_among_the_sources(window: Driven) -> None:
     type_in_field(window, "nowhere.invalid")
     window.run(8, 1.0)

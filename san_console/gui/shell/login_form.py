@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
 
 from san_console.api.initiator_objects import DigestPolicy, LoginSettings
@@ -131,10 +131,12 @@ class LoginForm(QWidget):
         self.interface = _choice("Interface", [])
         self.favourite = QCheckBox("Remember as favourite")
         self.favourite.setToolTip("Log in again when the engine starts")
-        grid.addWidget(self.identity, 0, 0)
-        grid.addWidget(self.mutual, 0, 1)
-        grid.addWidget(_titled(self.digests), 1, 0)
-        grid.addWidget(_titled(self.interface), 1, 1)
+        # Where one field grows, its neighbour stays in line with its first row.
+        top = Qt.AlignmentFlag.AlignTop
+        grid.addWidget(self.identity, 0, 0, 1, 1, top)
+        grid.addWidget(self.mutual, 0, 1, 1, 1, top)
+        grid.addWidget(_titled(self.digests), 1, 0, 1, 1, top)
+        grid.addWidget(_titled(self.interface), 1, 1, 1, 1, top)
         grid.addWidget(self.favourite, 2, 0)
         grid.setColumnStretch(0, 1)
         grid.setColumnStretch(1, 1)

@@ -242,7 +242,10 @@ class MainWindow(QMainWindow):
         bad = [event for event in fresh if event.severity != "info"]
         if bad:
             self.top_bar.bell.show_unread(len(bad))
+        told_in_panel = self._quick is not None and self._quick.isVisible()
         for event in fresh:
+            if event.kind == "login_failed" and told_in_panel:
+                continue
             if event.kind in ("connection_lost", "login_failed", "backstore_error", "stopped"):
                 self.say(event.text, "bad" if event.severity == "error" else "warning")
             elif event.kind == "recovered":

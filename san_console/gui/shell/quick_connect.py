@@ -44,7 +44,7 @@ class QuickConnectPanel(QuickConnectFace):
         self._host = context.host
         self._source_id = ""
         self._made_source = ""
-        self._seen_running = False
+        self._last_run_at: float | None = None
         self._address = ""
         self._target = ""
         self._portal = ""
@@ -136,32 +136,32 @@ class QuickConnectPanel(QuickConnectFace):
             self._source_id = known.id
             self._call_run()
             return
-        chap = self.form.secrets() if self.step == "credentials" else None
-        params = AddSource(kind="sendtargets", address=address, chap=chap)
+        params = AddSource(kind="sendtargets", address=address)
         self._cancel_call = self._host.call(
             "sources.add", params, self._added, self._failed_to_look, owner=self
         )
 
     def _call_run(self) -> None:
+        source = self._host.get("sources", self._source_id)
+        self._last_run_at = source.last_run_at if source is not None else None
         self._cancel_call = self._host.call(
             "sources.run", RunSource(id=self._source_id), None, self._failed_to_look, owner=self
         )
-        self._seen_running = False
 
     def _added(self, source: Source) -> None:
         self._source_id = self._made_source = source.id
-        self._seen_running = source.state == "running"
         self._look_at_source()
 
     def _look_at_source(self) -> None:
         source = self._host.get("sources", self._source_id)
         if source is None or self.step != "looking":
             return
-        if source.state == "running":
-            self._seen_running = True
-        elif source.state == "failed" and source.problem is not None and self._seen_running:
+        # A fast answer is there before anybody has seen it run: only the time of the run tells old from new.
+        if source.state in ("running", "idle") or source.last_run_at == self._last_run_at:
+            return
+        if source.problem is not None:
             self._failed_to_look(source.problem)
-        elif source.state == "ok" and self._seen_running:
+        else:
             self._show_targets(source)
 
     def _failed_to_look(self, problem: Problem) -> None:
@@ -189,6 +189,7 @@ class QuickConnectPanel(QuickConnectFace):
         address = self._address
 
         def add(_result: object = None) -> None:
+            self._last_run_at = None
             params = AddSource(
                 kind="sendtargets",
                 address=address,
@@ -377,6 +378,7 @@ class QuickConnectPanel(QuickConnectFace):
         self.busy = False
         self.step = "idle"
         self._source_id = ""
+        self._last_run_at = None
         self.form.forget()
         self.problem.hide()
         self.verdict.hide()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QProgressBar, QStackedWidget, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.shell.login_form import LoginForm
@@ -45,9 +45,7 @@ class QuickConnectFace(Frame):
         self.setFixedWidth(WIDTH_PX)
         self._box = vertical(self, margin=14, gap=10)
         self._build_head()
-        self._stack = QStackedWidget()
         self._build_pages(host)
-        self._box.addWidget(self._stack)
         self.problem = InlineProblem()
         self.verdict = InlineProblem("note")
         self._box.addWidget(self.problem)
@@ -84,7 +82,9 @@ class QuickConnectFace(Frame):
         self.form.changed.connect(self._form_changed)
         self._waiting = waiting
         for page in (waiting, self.targets, self.form):
-            self._stack.addWidget(page)
+            # Side by side and not in a stack, which is always as high as its highest page.
+            self._box.addWidget(page)
+            page.hide()
 
     def _build_buttons(self) -> None:
         row = horizontal(gap=8)
@@ -121,7 +121,9 @@ class QuickConnectFace(Frame):
         self._subtitle.setText(subtitle)
         self._subtitle.setVisible(bool(subtitle))
         pages: dict[Step, QWidget] = {"targets": self.targets, "login": self.form, "credentials": self.form}
-        self._stack.setCurrentWidget(pages.get(step, self._waiting))
+        wanted = pages.get(step, self._waiting)
+        for page in (self._waiting, self.targets, self.form):
+            page.setVisible(page is wanted)
         self._hints.setVisible(step == "idle")
         self._bar.setVisible(False)
         if step == "looking":
@@ -149,11 +151,6 @@ class QuickConnectFace(Frame):
 
     def fit(self) -> None:
         """As high as the page that is shown, no higher."""
-        shown = self._stack.currentWidget()
-        for page in (self._waiting, self.targets, self.form):
-            policy = page.sizePolicy()
-            policy.setVerticalPolicy(policy.Policy.Preferred if page is shown else policy.Policy.Ignored)
-            page.setSizePolicy(policy)
         self.show()
         self.raise_()
         if not self._polished:
@@ -162,8 +159,15 @@ class QuickConnectFace(Frame):
             for child in self.findChildren(QWidget):
                 child.ensurePolished()
                 child.updateGeometry()
+        # Layouts hear of changes inside them later, by an event; the height is wanted now.
+        for inner in self.findChildren(QWidget):
+            layout = inner.layout()
+            if layout is not None and inner.isVisibleTo(self):
+                layout.invalidate()
+        self._box.invalidate()
         self._box.activate()
         # Word-wrapped lines tell their height only once their width is known.
-        height = self._box.heightForWidth(WIDTH_PX) if self._box.hasHeightForWidth() else 0
+        hints = self._box.hasHeightForWidth()
+        height = self._box.heightForWidth(WIDTH_PX) if hints else self._box.sizeHint().height()
         frame = self.contentsMargins()
-        self.resize(WIDTH_PX, max(height, self._box.sizeHint().height()) + frame.top() + frame.bottom())
+        self.resize(WIDTH_PX, height + frame.top() + frame.bottom())
