@@ -109,8 +109,8 @@ def portal_reach(portal: TargetPortal) -> tuple[str, Tone]:
     if portal.vanished:
         return "not named any more", "muted"
     if portal.reach == "answers":
-        chap = {True: "yes, asks for CHAP", False: "yes, no CHAP", None: "yes"}
-        return chap[portal.asks_for_chap], "good"
+        # That discovery went without CHAP says nothing about logging in to the target.
+        return ("yes, asks for CHAP" if portal.asks_for_chap else "yes"), "good"
     if portal.reach == "no answer":
         return portal.detail or "no answer", "bad"
     return ("checking", "accent") if portal.reach == "checking" else ("not tried", "muted")

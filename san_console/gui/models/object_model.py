@@ -100,7 +100,7 @@ class ObjectTableModel(QAbstractTableModel):
 
     @property
     def reading_ahead(self) -> bool:
-        """Whether the filter is still being prepared; it works all the same, its first key a little slower."""
+        """Whether the filter is still being prepared; until then its first key is a little slower."""
         return self._reader.isActive()
 
     def _read_ahead(self) -> None:

@@ -19,8 +19,7 @@ MAX_ROWS_SHOWN: Final = 8
 
 
 def _chap(target: Target) -> str:
-    asks = [portal.asks_for_chap for portal in target.portals]
-    return "asks for CHAP" if any(asks) else ("no CHAP" if False in asks else "")
+    return "asks for CHAP" if any(portal.asks_for_chap for portal in target.portals) else ""
 
 
 def _chap_tone(target: Target) -> Tone:

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from san_console.api.methods import UseMemory
 from san_console.gui.context import Context
 from san_console.gui.icons import set_icon
 from san_console.gui.theme.theme import tokens
@@ -20,6 +21,7 @@ from san_console.gui.widgets.state import Dot
 
 WAY_WIDTH_PX: Final = 260
 WAY_GAP_PX: Final = 14
+FIX_WIDTH_PX: Final = 640
 
 _KEYRING: dict[str, tuple[str, Tone]] = {
     "unlocked": ("{backend} is unlocked: CHAP secrets will be kept there and nowhere else", "good"),
@@ -76,8 +78,15 @@ class FirstRun(QWidget):
         line.addStretch()
         line.addWidget(self._dot)
         line.addWidget(self._keyring)
+        self.memory = Button("Keep them in memory", self._use_memory)
+        line.addSpacing(6)
+        line.addWidget(self.memory)
         line.addStretch()
         box.addLayout(line)
+        self._fix = PlainLabel("", style="small", wrap=True)
+        self._fix.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._fix.setFixedWidth(FIX_WIDTH_PX)
+        box.addWidget(self._fix, 0, Qt.AlignmentFlag.AlignHCenter)
         box.addStretch(6)
         context.host.reset.connect(self.refresh)
         context.host.changed.connect(
@@ -91,7 +100,7 @@ class FirstRun(QWidget):
         row = horizontal(gap=12)
         row.addWidget(PlainLabel("This computer is", style="muted"))
         self.name = ElidedLabel("", mono=True)
-        row.addWidget(self.name)
+        row.addWidget(self.name, 1)
         row.addWidget(Button("Copy", self._copy, tip="Copy the initiator's name"))
         row.addWidget(Button("Change…", on_change_name))
         row.addWidget(PlainLabel("targets know it by this name", style="muted"))
@@ -109,6 +118,9 @@ class FirstRun(QWidget):
         )
         self.lab = _Way("flask-conical", "Try the lab", lab, "Start the lab", "normal", self._start_lab)
         return [self.discover, self.serve, self.lab]
+
+    def _use_memory(self) -> None:
+        self._context.host.call("keyring.use_memory", UseMemory(use=True), owner=self)
 
     def _start_lab(self) -> None:
         self.lab.button.setEnabled(False)
@@ -135,7 +147,9 @@ class FirstRun(QWidget):
         self._dot.set_tone(tone)
         self._keyring.setText(text.format(backend=backend))
         self._keyring.set_tone(tone)
-        self._keyring.setToolTip(keyring.fix if keyring else "")
+        self._fix.setText(keyring.fix if keyring and keyring.state in ("missing", "locked") else "")
+        self._fix.setVisible(bool(self._fix.text()))
+        self.memory.setVisible(keyring is not None and keyring.state == "missing")
 
 
 def _centred(*widgets: QWidget) -> QHBoxLayout:
