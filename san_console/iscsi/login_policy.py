@@ -31,6 +31,8 @@ class TargetDecision:
     tpgt: int = 1
     alias: str | None = None
     offer: Offer = field(default_factory=Offer)
+    command_window: int | None = None
+    """How many commands the session will take at a time; None: what the login was made with."""
 
 
 @dataclass(slots=True)

@@ -276,6 +276,9 @@ class LoginTarget:
         )
 
     def _response(self, request: LoginRequest) -> LoginResponse:
+        # MaxCmdSN never goes back (§4.2.2.1): one command until it is known what the session takes.
+        decision = self._decision
+        window = 1 if decision is None else decision.command_window or self._command_window
         response = LoginResponse(
             csg=request.csg,
             isid=request.isid,
@@ -285,7 +288,7 @@ class LoginTarget:
             stat_sn=self._stat_sn,
             # §11.12.8: the CmdSN of the login is the first one that the session expects.
             exp_cmd_sn=request.cmd_sn,
-            max_cmd_sn=serial.add(request.cmd_sn, self._command_window - 1),
+            max_cmd_sn=serial.add(request.cmd_sn, window - 1),
         )
         self._stat_sn = serial.add(self._stat_sn, 1)
         return response

@@ -80,6 +80,7 @@ class PortalPolicy:
             tpgt=config.tpgt,
             alias=config.alias or None,
             offer=offer_of(config.limits),
+            command_window=config.limits.command_window,
         )
 
     def session_for(self, request: SessionRequest) -> SessionDecision:

@@ -509,3 +509,14 @@ async def test_storage_that_hangs_keeps_the_initiator_out(
         go_on.set()
         await (await served.login()).close()
         await raw.close()
+
+
+async def test_the_login_promises_no_more_commands_than_the_session_takes() -> None:
+    """What is beyond the window is ignored: an initiator that was promised more would wait for ever."""
+    async with Served(config(limits=TargetLimits(command_window=4))) as served:
+        raw = await served.raw()
+        login = await raw.login(settings())
+        assert login.result is not None
+        assert login.result.max_cmd_sn == served.server._sessions["t1"].protocol.max_cmd_sn
+        assert login.result.max_cmd_sn == login.result.cmd_sn + 3
+        await raw.close()
