@@ -77,6 +77,13 @@ def test_a_name_with_colons_is_no_term() -> None:
     assert terms.words == ("iqn.2026-11.org.example:prod-db", "[fd00::5]:3260")
 
 
+@pytest.mark.parametrize(
+    "line", ["localhost:3260", "abcd::1", "siz", "size:", "stat:", "naa.52004567ba64678d"]
+)
+def test_addresses_and_half_typed_terms_are_no_errors(line: str) -> None:
+    assert parse_terms(line, {"state", "size"}).error == ""
+
+
 def test_a_change_that_fits_no_more_leaves_the_rows(qtbot: QtBot) -> None:
     first = Thing("1", "prod-db")
     model = make(first, Thing("2", "prod-vm"))

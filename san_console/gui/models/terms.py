@@ -39,7 +39,8 @@ def parse_terms(line: str, keys: Collection[str]) -> Terms:
         if colon and key in keys:
             if value:
                 fields.append((key, value))
-        elif colon and key.isalpha() and value and len(key) > 2 and "." not in part and "/" not in part:
+        elif colon and key.isalpha() and not (value[:1] in ("", ":") or value.isdigit()):
+            # Neither a term half typed, nor an IPv6 address, nor a host with its port.
             known = ", ".join(sorted(keys))
             return Terms(error=f"There is no “{key}:” here. Known: {known}")
         elif part.startswith("-") and len(part) > 1:

@@ -54,6 +54,7 @@ class DiscoverPage(Page):
         )
         self.log_in.setShortcut("Ctrl+L")
         self.set_actions(self.again, add_portal, add_isns, self.log_in)
+        self._wanted_source = ""
         left = self._build_sources()
         right = self._build_targets()
         split = KeptSplitter(context, "discover-sources", Qt.Orientation.Horizontal, (236, 804), left, right)
@@ -168,6 +169,8 @@ class DiscoverPage(Page):
             title = self.tr("By hand") if source.kind == "manual" else source.address
             entries.append(Entry(source.id, title, under, tone=tone, mono=True))
         self.sources.show_entries(entries, ALL)
+        if self._wanted_source and self.sources.select_id(self._wanted_source):
+            self._wanted_source = ""
 
     def _restrict(self, source_id: str) -> None:
         if source_id in ("", ALL):
@@ -352,8 +355,10 @@ class DiscoverPage(Page):
     # keys
 
     def select(self, identifier: str) -> None:
-        if self.host.get("sources", identifier) is not None:
-            self.sources.select_id(identifier)
+        if self.model.get(identifier) is None:
+            # A source that was added a moment ago may not be on the list yet.
+            self._wanted_source = identifier
+            self._show_sources()
         elif not self.table.select_id(identifier):
             self.sources.select_id(ALL)
             self.filter.clear()
