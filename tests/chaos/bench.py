@@ -22,6 +22,7 @@ from tests.chaos.stamps import BLOCK_BYTES, Ledger
 from tests.target.raw_initiator import NAME, Served, config
 
 BLOCKS = 16384
+RETRY_S = 0.005
 INITIATOR = "iqn.2026-11.org.example:chaos"
 
 
@@ -39,7 +40,8 @@ class Watcher:
         if session is None:
             return
         if event.kind == "retry_scheduled":
-            asyncio.get_running_loop().call_soon(session.retry_now)
+            # Not at once: a target that is just starting has to get a word in.
+            asyncio.get_running_loop().call_later(RETRY_S, session.retry_now)
         elif event.kind in ("login", "recovered") and self.tiny_buffers:
             assert session.connection is not None
             session.connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TINY_SEND_BYTES)

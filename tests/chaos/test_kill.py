@@ -1,0 +1,88 @@
+"""The process of the target is killed under load and started again: what it acknowledged is in the file."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.bench import BLOCKS, session_to
+from tests.chaos.load import LONGER, SEED, Load, check_all, check_file
+from tests.chaos.proxy import Proxy
+from tests.chaos.stamps import BLOCK_BYTES, Ledger
+from tests.peers import Process
+from tests.target.raw_initiator import until
+from tests.target.serving import NAME, start
+
+pytestmark = pytest.mark.conformance
+
+ROUNDS = 3
+MAX_BYTES = 8 << 20
+
+
+class Target:
+    """`san-console target serve` that can be killed and started again, each time at another port."""
+
+    def __init__(self, path: Path) -> None:
+        self._spec = f"file:{path},size={BLOCKS * BLOCK_BYTES},thin"
+        self.process: Process | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        process = start("--name", NAME, "--portal", "127.0.0.1:0", "--lun", self._spec)
+        self.process = process
+        process.wait_until(lambda: "iscsi://" in process.output, 20)
+        self.port = int(process.output.split("iscsi://", 1)[1].split("/")[0].rpartition(":")[2])
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.end()
+
+
+@contextmanager
+def target(path: Path) -> Iterator[Target]:
+    one = Target(path)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.kill()
+
+
+def _reached(proxy: Proxy, passed_bytes: int, work: asyncio.Task[None]) -> bool:
+    return proxy.passed_bytes >= passed_bytes or work.done()
+
+
+async def test_what_a_killed_target_acknowledged_is_there(tmp_path: Path) -> None:
+    print(f"chaos seed {SEED}: SAN_CHAOS_SEED={SEED} makes the same faults again")
+    rng = random.Random(SEED)
+    ledger = Ledger(BLOCKS, SEED)
+    load = Load(ledger, rng)
+    path = tmp_path / "disk"
+    with target(path) as served:
+        async with Proxy(served.port, rng) as proxy, session_to(proxy.port) as (session, watcher):
+            for _ in range(ROUNDS * LONGER):
+                proxy.passed_bytes = 0
+                work = asyncio.create_task(load.run(session.lun(0), 160, 16))
+                fatal = rng.randrange(MAX_BYTES)
+                await until(partial(_reached, proxy, fatal, work))
+                await asyncio.to_thread(served.kill)
+                check_file(ledger, path.read_bytes())
+                await asyncio.to_thread(served.start)
+                proxy.target_port = served.port
+                await work
+                async with session_to(served.port) as (direct, _):
+                    await check_all(ledger, direct.lun(0))
+                check_file(ledger, path.read_bytes())
+            print(
+                f"{ROUNDS * LONGER} kills, {ledger.acknowledged_writes} writes acknowledged, "
+                f"{ledger.verified} blocks verified, {len(load.failures)} commands failed"
+            )
+            assert watcher.kinds.count("recovered") >= ROUNDS * LONGER
+        assert [str(error) for error in load.failures] == []
