@@ -79,6 +79,8 @@ def save_pictures(
             window.resize(QSize(width, height))
             for page in PAGES:
                 window.go(page.key, _worth_showing(window) if page.key == "sessions" else "")
+                QApplication.processEvents()
+                wait_until(lambda: window.host.open_calls == 0)
                 window.toasts.clear()
                 paths.append(grab(window, folder / f"{page.key}-{theme}-{width}x{height}.png"))
     Theme.of().apply(mode)

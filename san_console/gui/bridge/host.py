@@ -45,6 +45,8 @@ class QtHost(QObject):
         self.state: BackendState = "connecting"
         self.state_text = ""
         self.state_since = time.time()
+        self.open_calls = 0
+        """Calls that were not answered yet."""
         self._waiting: dict[str, dict[str, ObjectChange]] = {}
         self._has_samples = False
         self._batch = QTimer(self, singleShot=True, interval=BATCH_MS)
@@ -106,10 +108,12 @@ class QtHost(QObject):
             return owner is None or shiboken6.isValid(owner)
 
         def take_done(value: Any) -> None:
+            self.open_calls -= 1
             if done is not None and alive():
                 done(value)
 
         def take_failed(problem: Problem) -> None:
+            self.open_calls -= 1
             if failed is not None:
                 if alive():
                     failed(problem)
@@ -117,6 +121,7 @@ class QtHost(QObject):
                 self.failed.emit(problem)
 
         asked = params if params is not None else METHODS[method].params()
+        self.open_calls += 1
         return self.backend.call(method, asked, take_done, take_failed)
 
     # hearing
