@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from san_console.iscsi.errors import IscsiError
 from san_console.iscsi.framing import Framer
 from san_console.iscsi.initiator_events import Event
 from san_console.iscsi.initiator_session import InitiatorSession
-from san_console.iscsi.initiator_tasks import COMPLETED, Bytes, Request, ScsiTask
+from san_console.iscsi.initiator_tasks import COMPLETED, PENDING, Bytes, Request, ScsiTask
 
 #: How many buffers one sendmsg takes (IOV_MAX of Linux; POSIX guarantees 16, BSD and macOS have 1024).
 _MAX_BUFFERS = 1024
@@ -29,13 +28,8 @@ _SEND_AFTER = 8
 #: Receives per turn of the event loop: what arrives while we handle the last ones costs no turn of its own,
 #: and other sessions get theirs soon.
 _RECEIVES_PER_TURN = 8
-#: Moderation, as network cards do it: when many commands are under way and the last turn brought next to
-#: nothing, wait a moment for more. A turn costs more than the PDUs in it, on a small machine at the cost
-#: of the target itself (measured: a third of the CPU time per command). A tenth of a millisecond is finer
-#: than call_later is, and it delays others only where this connection would have taken each turn anyway.
-_MODERATED_DEPTH = 16
-_SMALL_TURN_BYTES = 32 * 1024
-_MODERATION_S = 0.0001
+#: After less than this the socket is most likely empty, and asking again costs more than the next turn.
+_LITTLE_BYTES = 4096
 #: How long a target may take to answer an ABORT TASK before the connection counts as broken (as open-iscsi).
 ABORT_TIMEOUT_S = 15.0
 #: How often timers are looked at: fine enough for time-outs of seconds, too coarse to cost anything.
@@ -88,7 +82,6 @@ class Connection:
         self._aborts: dict[int, float] = {}
         self._idle: asyncio.Future[None] | None = None
         self._logging_out = False
-        self._turn_bytes = _SMALL_TURN_BYTES
         self.closed = False
         self.opened_at = self._last_received = self._now = self._loop.time()
         self.local_address = _address(sock.getsockname())
@@ -109,15 +102,23 @@ class Connection:
         self._want_flush()
 
     async def run(self, task: ScsiTask) -> ScsiTask:
-        """Send a command and wait for its end, whichever that is. When cancelled, the command is aborted."""
+        """Send a command and wait for its end, whichever that is.
+
+        When cancelled, the command is aborted, and the cancellation goes on once the target has said so.
+        """
         task.context = future = self._loop.create_future()
         task.on_done = _resolve
         self.submit(task)
         try:
             await future
         except asyncio.CancelledError:
-            if not self.closed:
+            if not self.closed and task.outcome == PENDING:
                 self._abort(task)
+                # Until the target has answered that, data may still come into the caller's buffer, or go to
+                # the unit after what the caller writes next.
+                if task.outcome == PENDING:
+                    task.context = ended = self._loop.create_future()
+                    await ended
             raise
         return task
 
@@ -146,12 +147,11 @@ class Connection:
 
     def _on_readable(self) -> None:
         framer = self._framer
-        if self._turn_bytes < _SMALL_TURN_BYTES and self.session.in_flight >= _MODERATED_DEPTH:
-            time.sleep(_MODERATION_S)
-        self._turn_bytes = 0
+        recv_into, recvmsg_into = self._sock.recv_into, self._sock.recvmsg_into
         for _ in range(_RECEIVES_PER_TURN):
+            spaces = framer.spaces()
             try:
-                received = self._sock.recv_into(framer.writable())
+                received = recv_into(spaces[0]) if len(spaces) == 1 else recvmsg_into(spaces)[0]
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
@@ -161,10 +161,11 @@ class Connection:
                 self._lose(None)
                 return
             framer.wrote(received)
-            self._turn_bytes += received
             self._handle_received()
             if self.closed:
                 return
+            if received < _LITTLE_BYTES:
+                break
         if not self._flush_scheduled:
             self._flush()
 
@@ -230,6 +231,9 @@ class Connection:
                 self._ping = None
             if request.referenced is not None:
                 self._aborts.pop(request.referenced.itt, None)
+                if request.outcome == COMPLETED and request.referenced.outcome == PENDING:
+                    error = AbortTimeout("the target did not answer a command, and would not abort it")
+                    self._loop.call_soon(self._lose, error)
             if request.on_done is not None:
                 request.on_done(request)
         for event in session.take_events():
@@ -296,11 +300,11 @@ class Connection:
         elif self._nop_interval_s and now - self._last_received >= self._nop_interval_s:
             self._ping = self.session.ping(now)
             self._want_flush()
+        if any(now - aborted_at > ABORT_TIMEOUT_S for aborted_at in self._aborts.values()):
+            self._lose(AbortTimeout("the target answered neither a command nor its abort"))
+            return
         for task in self.session.overdue(now - self._command_timeout_s):
             if task.itt in self._aborts:
-                if now - self._aborts[task.itt] > ABORT_TIMEOUT_S:
-                    self._lose(AbortTimeout("the target answered neither a command nor its abort"))
-                    return
                 continue
             self._counters.timeouts += 1
             self._abort(task)

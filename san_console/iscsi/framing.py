@@ -7,7 +7,7 @@ One receive takes what is there, then all whole PDUs in it are read; the views s
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from san_console.iscsi import opcodes
@@ -31,6 +31,11 @@ assert _OPCODE_AND_LENGTHS.size == 8
 
 _EMPTY = memoryview(b"")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the length of the data segment modulo 4
+#: From so many missing bytes on, a payload is received where it belongs. Below, one more receive into the
+#: buffer and a copy that stays in the cache cost less than asking for the place.
+DIRECT_BYTES = 16 * 1024
+# While large segments come, receives end behind a header: what they bring of the next one has to be copied.
+_AHEAD_BYTES = 4096
 # The first bytes of a header that hold opcode and lengths: enough to see that a peer speaks another protocol.
 _LENGTHS_END = 8
 
@@ -53,11 +58,19 @@ class Framer:
     `data_digest` hold from the full feature phase on; all three may be set between two frames. While
     `expected_opcodes` is set, any other opcode is refused at its first byte: during login nothing else is
     legal (RFC 7143 §6.3), and a server of another protocol is recognised before it has sent 48 bytes.
+
+    `place_of(bhs)` may be set by whoever receives with `spaces()`: it is asked for each PDU much of which is
+    still to come, and gives the place of its data segment (exactly that long) or None. A frame of such a PDU
+    has `data` there already; it is that very view. Digests and padding are received the ordinary way.
     """
 
     __slots__ = (
         "_available",
         "_buffer",
+        "_direct",
+        "_direct_bhs",
+        "_direct_bytes",
+        "_large",
         "_need",
         "_position",
         "_unread",
@@ -66,6 +79,7 @@ class Framer:
         "header_damaged",
         "header_digest",
         "max_data_segment_bytes",
+        "place_of",
     )
 
     def __init__(
@@ -80,6 +94,11 @@ class Framer:
         self.header_digest = False
         self.data_digest = False
         self.expected_opcodes = expected_opcodes
+        self.place_of: Callable[[memoryview], memoryview | None] | None = None
+        self._direct: memoryview | None = None
+        self._direct_bhs = b""
+        self._direct_bytes = 0
+        self._large = False
         self._buffer = ReceiveBuffer(capacity_bytes)
         self._unread = _EMPTY
         self._available = 0
@@ -102,8 +121,24 @@ class Framer:
         self._unread = self._buffer.readable()
         return view
 
+    def spaces(self) -> list[memoryview]:
+        """As `writable()`, for `recvmsg_into`: the place of a payload first, when one is being received.
+
+        Only little is to be received beside large payloads, so that the next ones also go to their places.
+        """
+        direct = self._direct
+        if direct is None:
+            view = self.writable()
+            return [view[:_AHEAD_BYTES] if self._large else view]
+        return [direct[self._direct_bytes :], self.writable()[:_AHEAD_BYTES]]
+
     def wrote(self, n: int) -> None:
-        """`n` bytes were received into the last `writable()`."""
+        """`n` bytes were received into the last `writable()`, or into the last `spaces()`."""
+        direct = self._direct
+        if direct is not None:
+            placed = min(n, len(direct) - self._direct_bytes)
+            self._direct_bytes += placed
+            n -= placed
         self._buffer.wrote(n)
         self._unread = self._buffer.readable()
         self._available = len(self._unread)
@@ -115,6 +150,8 @@ class Framer:
         sense, a wrong header digest, or an opcode that is not expected: the stream cannot be followed after
         any of these. A wrong data digest only clears `data_digest_ok`: what follows is up to the role (§7.8).
         """
+        if self._direct is not None:
+            return self._placed()
         position = self._position
         available = self._available - position
         if available < BHS_BYTES or available < self._need:
@@ -152,9 +189,12 @@ class Framer:
         end = padded_end + 4 if self.data_digest and data_bytes else padded_end
         if end - position > available:
             self._need = end - position
+            if self.place_of is not None and self._need - available >= DIRECT_BYTES:
+                self._place(position, data_start, data_end, end)
             return None
         self._need = 0
         self._position = end
+        self._large = self.place_of is not None and data_bytes > DIRECT_BYTES + _AHEAD_BYTES
         return Frame(
             byte0 & 0x3F,
             unread[position : position + BHS_BYTES],
@@ -164,6 +204,32 @@ class Framer:
             end == padded_end
             or crc32c(unread[data_start:padded_end]) == _DIGEST.unpack_from(unread, padded_end)[0],
         )
+
+    def _place(self, position: int, data_start: int, data_end: int, end: int) -> None:
+        """Receive the rest of this data segment where it belongs, if the place is known."""
+        assert self.place_of is not None
+        if end != data_end or data_start != position + BHS_BYTES:
+            return  # digests, padding or an additional header
+        unread = self._unread
+        place = self.place_of(unread[position:data_start])
+        if place is None or len(place) != data_end - data_start:
+            return
+        self._direct_bhs = bytes(unread[position:data_start])
+        self._direct_bytes = self._available - data_start
+        place[: self._direct_bytes] = unread[data_start : self._available]
+        self._direct = place
+        self._large = True
+        self._position = self._available
+        self._need = 0
+
+    def _placed(self) -> Frame | None:
+        direct = self._direct
+        assert direct is not None
+        if self._direct_bytes < len(direct):
+            return None
+        self._direct = None
+        bhs = memoryview(self._direct_bhs)
+        return Frame(bhs[0] & 0x3F, bhs, _EMPTY, direct, True)
 
     def frames(self) -> Iterator[Frame]:
         """All whole PDUs that are here. Settings may change between two of them."""

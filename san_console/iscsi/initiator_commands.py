@@ -16,7 +16,6 @@ from san_console.iscsi.initiator_link import InitiatorLink, SessionParameters
 from san_console.iscsi.initiator_tasks import ABORTED, COMPLETED, LOST, TARGET_FAILURE, ScsiTask
 from san_console.iscsi.opcodes import FINAL, OVERFLOW, RESERVED_TAG, UNDERFLOW
 from san_console.iscsi.pdu import ReadyToTransfer, ScsiCommand, ScsiDataIn, ScsiDataOut, ScsiResponse
-from san_console.wire import serial
 
 #: RFC 7143 §4.2.2.1 allows windows up to 2**31 - 1; nobody executes that many commands at once, and the
 #: number of tasks is what bounds our memory.
@@ -44,6 +43,7 @@ class CommandExchange:
         "_immediate",
         "_link",
         "_max_burst",
+        "_place",
         "_unsolicited",
         "_waiting",
         "completed",
@@ -64,6 +64,7 @@ class CommandExchange:
         self.other_tags: Container[int] = ()
         self.completed: list[ScsiTask] = []
         self._waiting: deque[ScsiTask] = deque()
+        self._place: memoryview | None = None
 
     @property
     def waiting(self) -> int:
@@ -110,11 +111,12 @@ class CommandExchange:
     def update_window(self, exp_cmd_sn: int, max_cmd_sn: int) -> None:
         """RFC 7143 §4.2.2.1: values that make no window are ignored, the others only move forward."""
         link = self._link
-        if serial.diff(max_cmd_sn, exp_cmd_sn) < -1:
+        # Serial arithmetic (RFC 1982) written out, as this runs for each answer: below 2**31 is "not less".
+        if (max_cmd_sn - exp_cmd_sn + 1) & 0xFFFFFFFF >= 0x80000000:
             return
-        if serial.gt(exp_cmd_sn, link.exp_cmd_sn):
+        if (exp_cmd_sn - link.exp_cmd_sn) & 0xFFFFFFFF < 0x80000000:
             link.exp_cmd_sn = exp_cmd_sn
-        if serial.gt(max_cmd_sn, link.max_cmd_sn):
+        if (max_cmd_sn - link.max_cmd_sn) & 0xFFFFFFFF < 0x80000000:
             link.max_cmd_sn = max_cmd_sn
         waiting = self._waiting
         while (
@@ -192,6 +194,27 @@ class CommandExchange:
         self.tasks.pop(task.itt, None)
         self.completed.append(task)
 
+    def place_of(self, bhs: memoryview) -> memoryview | None:
+        """Where the data of a Data-In belongs (see `Framer.place_of`); None for whatever is not in order.
+
+        That comes to `data_in`, which says what is wrong with it.
+        """
+        if bhs[0] != opcodes.SCSI_DATA_IN:
+            return None
+        _, _, _, lengths, _, itt, _, _, _, _, data_sn, offset, _ = _DATA_IN.unpack(bhs)
+        task = self.tasks.get(itt)
+        end = offset + (lengths & 0xFFFFFF)
+        if (
+            task is None
+            or task.read_buffer is None
+            or data_sn != task.data_sn
+            or offset != task.received_bytes
+            or end > task.length
+        ):
+            return None
+        self._place = task.read_buffer[offset:end]
+        return self._place
+
     def data_in(self, frame: Frame) -> None:
         _, flags, status, _, _, itt, _, stat_sn, exp_cmd_sn, max_cmd_sn, data_sn, offset, residual = (
             _DATA_IN.unpack(frame.bhs)
@@ -209,7 +232,10 @@ class CommandExchange:
             raise self._link.damaged("SCSI Data-In")
         task.data_sn = data_sn + 1
         if data:
-            buffer[offset:end] = data
+            if data is self._place:
+                self._place = None  # a view that is kept would forbid the owner to resize its buffer
+            else:
+                buffer[offset:end] = data
             task.received_bytes = end
         link = self._link
         if flags & 0x01:
@@ -255,6 +281,9 @@ class CommandExchange:
                 )
             task.residual_bytes = residual
         if task.read_buffer is None:
+            if status == 0:
+                # What the target never asked for cannot be written, whatever it says.
+                task.residual_bytes = max(task.residual_bytes, task.length - task.sent_bytes)
             return
         missing = task.length - task.received_bytes
         if status == 0 and flags & UNDERFLOW and missing != residual:

@@ -50,6 +50,7 @@ class InitiatorSession:
         link.exp_cmd_sn, link.max_cmd_sn = exp_cmd_sn, max_cmd_sn
         link.tracer = tracer
         self._commands = commands = CommandExchange(link, parameters)
+        framer.place_of = commands.place_of
         self._requests = requests = RequestExchange(link, commands, cid, fast_abort)
         self._stopped: str | None = None
         # RFC 7143 §11.2.1.2: what a target may send in this phase; a Login Response is not among it.
