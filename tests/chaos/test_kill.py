@@ -21,7 +21,7 @@ from tests.target.serving import NAME, start
 
 pytestmark = pytest.mark.conformance
 
-ROUNDS = 3
+ROUNDS = 2
 MAX_BYTES = 8 << 20
 
 

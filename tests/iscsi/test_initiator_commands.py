@@ -230,6 +230,13 @@ def test_a_write_follows_several_r2ts(digests: bool) -> None:
     assert (task.outcome, task.residual_bytes) == (COMPLETED, 0)
 
 
+def test_a_good_write_whose_data_was_never_asked_for_has_a_residual() -> None:
+    peer = Peer(parameters(immediate_data=False, initial_r2t=True))
+    task, _ = peer.write(b"x" * 4096)
+    peer.send(ScsiResponse(itt=task.itt), numbered=True)
+    assert (task.outcome, task.status, task.residual_bytes) == (COMPLETED, 0, 4096)
+
+
 def test_a_write_that_was_taken_in_part_has_a_residual() -> None:
     peer = Peer()
     task, _ = peer.write(b"x" * 512)

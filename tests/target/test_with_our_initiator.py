@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from san_console.initiator import connect
 from san_console.names.credentials import ChapCredentials, Secret
+from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, TargetLimits
-from tests.target.raw_initiator import NAME, Served, config
+from tests.target.raw_initiator import NAME, Served, config, until
 
 SIZE = 16 << 20
 
@@ -62,3 +65,37 @@ async def test_mutual_chap_between_the_two() -> None:
             info = await session.lun(0).info()
             assert info.serial == served.server.unit_identity(NAME, "a")[1]
             assert "mutual" in served.server.sessions()[0].auth
+
+
+async def test_a_cancelled_write_is_over_when_its_cancellation_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could land on top of what the caller writes next."""
+    begun, go_on, landed = threading.Event(), threading.Event(), threading.Event()
+    write_all = FileBackstore._write_all
+
+    def slow(self: FileBackstore, *args: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        write_all(self, *args)
+        landed.set()
+
+    monkeypatch.setattr(FileBackstore, "_write_all", slow)
+    luns = [LunConfig("a", "a", BackstoreSpec("file", str(tmp_path / "disk"), SIZE, create=True, thin=True))]
+    async with (
+        Served(config(luns=luns)) as served,
+        connect(f"iscsi://127.0.0.1:{served.port}/{NAME}/0") as session,
+    ):
+        unit = session.lun(0)
+        await unit.info()
+        write = asyncio.create_task(unit.write(0, b"o" * 512, fua=True))
+        await until(begun.is_set)
+        write.cancel()
+        await until(lambda: served.server.sessions()[0].counters.aborted_tasks == 1)
+        assert not write.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+        assert landed.is_set()
+        await unit.write(0, b"n" * 512)
+        assert bytes(await unit.read(0, 1)) == b"n" * 512
