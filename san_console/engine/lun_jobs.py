@@ -36,7 +36,7 @@ class LunJobs:
         The file is written under another name and gets its own at the end, so that a copy that failed
         is never taken for a whole one.
         """
-        lun, unit = self._luns.find(params.id)
+        lun, unit = self._luns.find_ready(params.id)
         length = lun.size_bytes - params.offset_bytes if params.length_bytes is None else params.length_bytes
         _check_range(lun, params.offset_bytes, length)
         path = _absolute(params.path)
@@ -79,7 +79,7 @@ class LunJobs:
         """Overwrite a range of a LUN with a file. Raises ApiProblem `bad-request` (wrong identity, too
         large, read-only), `storage`.
         """
-        lun, unit = self._luns.find(params.id)
+        lun, unit = self._luns.find_ready(params.id)
         if params.confirm_identity != (lun.identity or lun.id):
             raise ApiProblem(
                 "bad-request",
@@ -139,7 +139,7 @@ class LunJobs:
 
     def bench(self, params: BenchLun) -> Job:
         """Measure reading. Raises ApiProblem `bad-request`."""
-        lun, unit = self._luns.find(params.id)
+        lun, unit = self._luns.find_ready(params.id)
         if not 0 < params.seconds <= MAX_BENCH_SECONDS:
             raise ApiProblem("bad-request", f"A measurement takes 0 to {MAX_BENCH_SECONDS:.0f} s.")
         if not 1 <= params.queue_depth <= MAX_QUEUE_DEPTH:

@@ -93,9 +93,20 @@ class LunStore:
             )
         return lun, session.lun(lun.lun)
 
+    def find_ready(self, lun_id: str) -> tuple[Lun, LogicalUnit]:
+        """As `find`, for work that needs the sizes. Raises also ApiProblem `in-use` while they are read."""
+        lun, unit = self.find(lun_id)
+        if lun.problem is not None:
+            raise ApiProblem.from_problem(lun.problem)
+        if lun.state != "ready":
+            raise ApiProblem(
+                "in-use", "The LUN is still being read.", side="engine", check="again in a moment"
+            )
+        return lun, unit
+
     async def read(self, params: ReadLun) -> LunData:
         """Raises ApiProblem `bad-request` (outside of the LUN), `too-large`, and what reading raises."""
-        lun, unit = self.find(params.id)
+        lun, unit = self.find_ready(params.id)
         if params.length_bytes > MAX_LUN_READ_BYTES:
             raise ApiProblem(
                 "too-large", f"At most {MAX_LUN_READ_BYTES} bytes are read at once.", side="engine"
