@@ -114,6 +114,7 @@ def open_window(
     from san_console.gui.bridge.urls import backend_for
     from san_console.gui.shell.main_window import MainWindow
     from san_console.gui.theme.theme import MODES, Theme
+    from san_console.gui.translation import install_translations
 
     used = backend if backend is not None else backend_for("")
     existing = QApplication.instance()
@@ -121,6 +122,7 @@ def open_window(
     application.setApplicationName("san-console")
     application.setApplicationDisplayName("SAN Console")
     application.setDesktopFileName("san-console")
+    install_translations(application)
     mode = theme or preferences.get("theme", "system")
     Theme.of().apply(next((known for known in MODES if known == mode), "system"))
     host = QtHost(used)

@@ -9,14 +9,15 @@ from san_console.api.initiator_objects import Connection, Session, Source, Targe
 from san_console.api.serving_objects import IsnsServer
 from san_console.gui import words
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 
 _SESSION_WORDS: Final[dict[str, tuple[str, Tone]]] = {
-    "logging_in": ("Logging in", "accent"),
-    "logged_in": ("Logged in", "good"),
-    "retrying": ("Retrying", "bad"),
-    "logging_out": ("Logging out", "muted"),
-    "logged_out": ("Logged out", "muted"),
-    "failed": ("Failed", "bad"),
+    "logging_in": (QT_TRANSLATE_NOOP("Table", "Logging in"), "accent"),
+    "logged_in": (QT_TRANSLATE_NOOP("Table", "Logged in"), "good"),
+    "retrying": (QT_TRANSLATE_NOOP("Table", "Retrying"), "bad"),
+    "logging_out": (QT_TRANSLATE_NOOP("Table", "Logging out"), "muted"),
+    "logged_out": (QT_TRANSLATE_NOOP("Table", "Logged out"), "muted"),
+    "failed": (QT_TRANSLATE_NOOP("Table", "Failed"), "bad"),
 }
 UP_STATE: Final = "logged_in"
 DOWN_STATES: Final = frozenset({"retrying", "failed"})
@@ -27,7 +28,11 @@ _CHANGE_TONES: Final[dict[str, Tone]] = {
     "vanished": "bad",
     "": "muted",
 }
-_KINDS: Final[dict[str, str]] = {"sendtargets": "SendTargets", "isns": "iSNS", "manual": "by hand"}
+_KINDS: Final[dict[str, str]] = {
+    "sendtargets": "SendTargets",
+    "isns": "iSNS",
+    "manual": QT_TRANSLATE_NOOP("Table", "by hand"),
+}
 
 
 def connection_up(connection: Connection) -> bool:
@@ -50,21 +55,33 @@ def is_down(session: Session) -> bool:
 
 def session_state(session: Session) -> tuple[str, Tone]:
     if is_degraded(session):
-        return "Degraded", "warning"
-    return _SESSION_WORDS[session.state]
+        return translate("states", "Degraded"), "warning"
+    word, tone = _SESSION_WORDS[session.state]
+    return translated(word), tone
 
 
 def trouble(sessions: Iterable[Session]) -> str:
     """`1 degraded, 2 down`; empty when all is well."""
     known = list(sessions)
-    counts = ((sum(map(is_degraded, known)), "degraded"), (sum(map(is_down, known)), "down"))
-    return ", ".join(f"{number} {word}" for number, word in counts if number)
+    counts = (
+        (sum(map(is_degraded, known)), translate("states", "degraded")),
+        (sum(map(is_down, known)), translate("states", "down")),
+    )
+    return ", ".join(
+        translate("states", "{number} {word}").format(number=number, word=word)
+        for number, word in counts
+        if number
+    )
 
 
 def connections_text(session: Session) -> str:
     """`2`, or `1 of 2` when one is missing."""
     up, all_of_them = connections_up(session), len(session.connections)
-    return str(up) if up == all_of_them or not up else f"{up} of {all_of_them}"
+    return (
+        str(up)
+        if up == all_of_them or not up
+        else translate("states", "{up} of {all_of_them}").format(up=up, all_of_them=all_of_them)
+    )
 
 
 def is_in_use(server: IsnsServer) -> bool:
@@ -86,14 +103,14 @@ def reach(target: Target) -> tuple[str, Tone]:
     portals = live_portals(target)
     answering = sum(portal.reach == "answers" for portal in portals)
     if any(portal.reach == "checking" for portal in portals):
-        return "checking", "accent"
+        return translate("states", "checking"), "accent"
     if portals and all(portal.reach == "unknown" for portal in portals):
-        return "not tried", "muted"
+        return translate("states", "not tried"), "muted"
     if not answering:
-        return "no answer", "bad"
+        return translate("states", "no answer"), "bad"
     if len(portals) == 1:
-        return "answers", "good"
-    word = "answers" if answering == 1 else "answer"
+        return translate("states", "answers"), "good"
+    word = translate("states", "answers") if answering == 1 else translate("states", "answer")
     return f"{answering} of {len(portals)} {word}", "good" if answering == len(portals) else "warning"
 
 
@@ -107,22 +124,27 @@ def is_unreachable(target: Target) -> bool:
 def portal_reach(portal: TargetPortal) -> tuple[str, Tone]:
     """`yes, asks for CHAP`, `connection refused`."""
     if portal.vanished:
-        return "not named any more", "muted"
+        return translate("states", "not named any more"), "muted"
     if portal.reach == "answers":
         # That discovery went without CHAP says nothing about logging in to the target.
-        return ("yes, asks for CHAP" if portal.asks_for_chap else "yes"), "good"
+        return (
+            translate("states", "yes, asks for CHAP") if portal.asks_for_chap else translate("states", "yes")
+        ), "good"
     if portal.reach == "no answer":
-        return portal.detail or "no answer", "bad"
-    return ("checking", "accent") if portal.reach == "checking" else ("not tried", "muted")
+        return portal.detail or translate("states", "no answer"), "bad"
+    return (
+        (translate("states", "checking"), "accent")
+        if portal.reach == "checking"
+        else (translate("states", "not tried"), "muted")
+    )
 
 
 def source_kind(source: Source) -> str:
-    return _KINDS[source.kind]
+    return translated(_KINDS[source.kind])
 
 
 def _since(seconds: float) -> str:
-    text = words.ago(seconds)
-    return text if text == "just now" else text.removesuffix(" ago")
+    return words.ago(seconds, short=True)
 
 
 def source_line(source: Source, now: float) -> tuple[str, Tone]:
@@ -131,12 +153,16 @@ def source_line(source: Source, now: float) -> tuple[str, Tone]:
     if source.kind == "manual":
         return found, "muted"
     if source.state == "running":
-        return f"{kind} · looking", "accent"
+        return translate("states", "{kind} · looking").format(kind=kind), "accent"
     if source.state == "failed":
-        return f"{kind} · failed after {source.took_s:.1f} s", "bad"
+        return translate("states", "{kind} · failed after {took_s:.1f} s").format(
+            kind=kind, took_s=source.took_s
+        ), "bad"
     if source.last_run_at is None:
-        return f"{kind} · not asked yet", "muted"
-    more = " · cut off" if source.truncated else ""
-    skipped = f" · {source.skipped} skipped" if source.skipped else ""
+        return translate("states", "{kind} · not asked yet").format(kind=kind), "muted"
+    more = translate("states", " · cut off") if source.truncated else ""
+    skipped = (
+        translate("states", " · {skipped} skipped").format(skipped=source.skipped) if source.skipped else ""
+    )
     tone: Tone = "warning" if source.truncated or source.skipped else "good"
     return f"{kind} · {found}{more}{skipped} · {_since(now - source.last_run_at)}", tone

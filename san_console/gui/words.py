@@ -1,19 +1,70 @@
-"""Figures in words: sizes, rates, times, counts. English; one place for a translation to begin."""
+"""Figures in words: sizes, rates, times, counts, in the language of the window."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
+
 NONE: Final = "–"
 """Where there is no figure. Not 0, which is one."""
+
+NOUNS: Final = (
+    QT_TRANSLATE_NOOP("Table", "byte"),
+    QT_TRANSLATE_NOOP("Table", "bytes"),
+    QT_TRANSLATE_NOOP("Table", "change"),
+    QT_TRANSLATE_NOOP("Table", "changes"),
+    QT_TRANSLATE_NOOP("Table", "connection"),
+    QT_TRANSLATE_NOOP("Table", "connections"),
+    QT_TRANSLATE_NOOP("Table", "error"),
+    QT_TRANSLATE_NOOP("Table", "errors"),
+    QT_TRANSLATE_NOOP("Table", "event"),
+    QT_TRANSLATE_NOOP("Table", "events"),
+    QT_TRANSLATE_NOOP("Table", "file or disk"),
+    QT_TRANSLATE_NOOP("Table", "files or disks"),
+    QT_TRANSLATE_NOOP("Table", "finding"),
+    QT_TRANSLATE_NOOP("Table", "findings"),
+    QT_TRANSLATE_NOOP("Table", "identities"),
+    QT_TRANSLATE_NOOP("Table", "identity"),
+    QT_TRANSLATE_NOOP("Table", "initiator"),
+    QT_TRANSLATE_NOOP("Table", "initiators"),
+    QT_TRANSLATE_NOOP("Table", "LUN"),
+    QT_TRANSLATE_NOOP("Table", "LUNs"),
+    QT_TRANSLATE_NOOP("Table", "more place"),
+    QT_TRANSLATE_NOOP("Table", "more places"),
+    QT_TRANSLATE_NOOP("Table", "node"),
+    QT_TRANSLATE_NOOP("Table", "nodes"),
+    QT_TRANSLATE_NOOP("Table", "other session"),
+    QT_TRANSLATE_NOOP("Table", "other sessions"),
+    QT_TRANSLATE_NOOP("Table", "path"),
+    QT_TRANSLATE_NOOP("Table", "paths"),
+    QT_TRANSLATE_NOOP("Table", "pending change"),
+    QT_TRANSLATE_NOOP("Table", "pending changes"),
+    QT_TRANSLATE_NOOP("Table", "place"),
+    QT_TRANSLATE_NOOP("Table", "places"),
+    QT_TRANSLATE_NOOP("Table", "portal"),
+    QT_TRANSLATE_NOOP("Table", "portals"),
+    QT_TRANSLATE_NOOP("Table", "server"),
+    QT_TRANSLATE_NOOP("Table", "servers"),
+    QT_TRANSLATE_NOOP("Table", "session"),
+    QT_TRANSLATE_NOOP("Table", "sessions"),
+    QT_TRANSLATE_NOOP("Table", "source"),
+    QT_TRANSLATE_NOOP("Table", "sources"),
+    QT_TRANSLATE_NOOP("Table", "target"),
+    QT_TRANSLATE_NOOP("Table", "targets"),
+    QT_TRANSLATE_NOOP("Table", "task"),
+    QT_TRANSLATE_NOOP("Table", "tasks"),
+)
+"""What `counted` counts: each in both numbers."""
 
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL: Final = ("B/s", "kB/s", "MB/s", "GB/s", "TB/s")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 target`, `9 targets`, `10,000 targets`."""
-    return f"{number:,} {one if number == 1 else (many or one + 's')}"
+    """`1 target`, `9 targets`, `10,000 targets`. Nouns of both numbers have to be in `NOUNS`."""
+    noun = translated(one if number == 1 else (many or one + "s"))
+    return translate("words", "{number:,} {noun}").format(number=number, noun=noun)
 
 
 def size(count_bytes: float) -> str:
@@ -67,21 +118,32 @@ def duration(seconds: float) -> str:
     """How long something has lasted, two units at most: `22 s`, `11 h 40 m`, `4 d 02 h`."""
     whole = max(0, int(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return translate("words", "{seconds} s").format(seconds=whole)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 600:
+        return translate("words", "{minutes} m {seconds:02d} s").format(minutes=minutes, seconds=whole % 60)
     if whole < 3600:
-        return f"{whole // 60} m" if whole >= 600 else f"{whole // 60} m {whole % 60:02d} s"
+        return translate("words", "{minutes} m").format(minutes=minutes)
     if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
-    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
+        return translate("words", "{hours} h {minutes:02d} m").format(hours=hours, minutes=minutes % 60)
+    return translate("words", "{days} d {hours:02d} h").format(days=days, hours=hours % 24)
 
 
-def ago(seconds: float) -> str:
-    """`just now`, `40 s ago`, `2 min ago`, `3 h ago`, `5 d ago`."""
+_AGO: Final = (
+    (5, 1, QT_TRANSLATE_NOOP("Table", "just now"), QT_TRANSLATE_NOOP("Table", "just now")),
+    (60, 1, QT_TRANSLATE_NOOP("Table", "{count} s"), QT_TRANSLATE_NOOP("Table", "{count} s ago")),
+    (3600, 60, QT_TRANSLATE_NOOP("Table", "{count} min"), QT_TRANSLATE_NOOP("Table", "{count} min ago")),
+    (86400, 3600, QT_TRANSLATE_NOOP("Table", "{count} h"), QT_TRANSLATE_NOOP("Table", "{count} h ago")),
+    (None, 86400, QT_TRANSLATE_NOOP("Table", "{count} d"), QT_TRANSLATE_NOOP("Table", "{count} d ago")),
+)
+"""Up to which second, the unit in seconds, the short form, the form of a sentence."""
+
+
+def ago(seconds: float, *, short: bool = False) -> str:
+    """`just now`, `40 s ago`, `2 min ago`, `3 h ago`, `5 d ago`; short: `40 s`."""
     whole = int(seconds)
-    for limit, unit_s, unit in ((5, 0, ""), (60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
-        if whole < limit:
-            return f"{whole // unit_s} {unit} ago" if unit_s else "just now"
-    return f"{whole // 86400} d ago"
+    _limit, unit_s, brief, sentence = next(one for one in _AGO if one[0] is None or whole < one[0])
+    return translated(brief if short else sentence).format(count=whole // unit_s)
 
 
 def amount(value: float) -> str:

@@ -18,6 +18,7 @@ from san_console.api.messages import Delta, Failure, Message, Result, Snapshot, 
 from san_console.api.methods import METHODS, Nothing
 from san_console.api.problems import ApiProblem, Problem
 from san_console.console.backend import Backend, BackendState, Canceller, Done, Failed
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
 from san_console.rpc.calls import CallTable
 from san_console.rpc.errors import RpcError, VersionMismatch
 from san_console.rpc.paths import check_private_dir, runtime_dir, socket_path
@@ -47,7 +48,9 @@ class EngineBackend(Backend):
     """`start_engine` starts an engine process and returns at once; None: only connect."""
 
     def __init__(
-        self, start_engine: Callable[[], object] | None = _start_engine, name: str = "This computer"
+        self,
+        start_engine: Callable[[], object] | None = _start_engine,
+        name: str = QT_TRANSLATE_NOOP("Table", "This computer"),
     ) -> None:
         super().__init__(name)
         self._start_engine = start_engine
@@ -66,7 +69,7 @@ class EngineBackend(Backend):
         self._closed = False
 
     def start(self) -> None:
-        self._tell("connecting", "Connecting to the engine")
+        self._tell("connecting", translate("EngineBackend", "Connecting to the engine"))
         self._retry.start(0)
 
     def close(self) -> None:
@@ -120,7 +123,12 @@ class EngineBackend(Backend):
             self._nobody_answers()
             return
         except ApiProblem as error:
-            self._tell("refused", f"{error.problem.message} Check {error.problem.check}.")
+            self._tell(
+                "refused",
+                translate("EngineBackend", "{message} Check {check}.").format(
+                    message=error.problem.message, check=error.problem.check
+                ),
+            )
             self._retry.start(MAX_RETRY_MS)
             return
         self._peer = Peer("window")
@@ -175,7 +183,7 @@ class EngineBackend(Backend):
                     self._patience.stop()
                     self._delay_ms = FIRST_RETRY_MS
                     self._started_engine = False
-                    self._tell("connected", "Engine running")
+                    self._tell("connected", translate("EngineBackend", "Engine running"))
                 if answer is not None:
                     self._answer(answer.waiter, answer.value, answer.problem)
 
@@ -201,7 +209,7 @@ class EngineBackend(Backend):
         self._drop_socket()
         self._fail_open_calls()
         if was_connected:
-            self._tell("lost", "The connection to the engine was lost")
+            self._tell("lost", translate("EngineBackend", "The connection to the engine was lost"))
             self._retry.start(self._delay_ms)
         elif self.state == "incompatible":
             self._retry.start(MAX_RETRY_MS)
@@ -211,14 +219,24 @@ class EngineBackend(Backend):
     def _nobody_answers(self) -> None:
         if not self._started_engine and self._start_engine is not None:
             self._started_engine = True
-            self._tell("starting", "Starting the engine")
+            self._tell("starting", translate("EngineBackend", "Starting the engine"))
             self._patience.start()
             try:
                 self._process = self._start_engine()
             except OSError as error:
-                self._tell("lost", f"The engine cannot be started: {error.strerror or error}")
+                self._tell(
+                    "lost",
+                    translate("EngineBackend", "The engine cannot be started: {strerror}").format(
+                        strerror=error.strerror or error
+                    ),
+                )
             except ApiProblem as error:
-                self._tell("refused", f"{error.problem.message} Check {error.problem.check}.")
+                self._tell(
+                    "refused",
+                    translate("EngineBackend", "{message} Check {check}.").format(
+                        message=error.problem.message, check=error.problem.check
+                    ),
+                )
         if self.state == "starting":
             self._retry.start(STARTING_RETRY_MS)
             return
@@ -229,7 +247,11 @@ class EngineBackend(Backend):
         if self.state == "starting":
             self._started_engine = False
             self._tell(
-                "lost", "The engine was started but does not answer; see engine.log in its data folder"
+                "lost",
+                translate(
+                    "EngineBackend",
+                    "The engine was started but does not answer; see engine.log in its data folder",
+                ),
             )
 
     def _fail_open_calls(self) -> None:
@@ -251,7 +273,7 @@ def _nothing_to_cancel() -> None:
 def _disconnected() -> Problem:
     return Problem(
         code="disconnected",
-        message="There is no connection to the engine.",
-        side="this side",
-        check="the state of the engine at the lower left of the window",
+        message=translate("engine_backend", "There is no connection to the engine."),
+        side=translate("engine_backend", "this side"),
+        check=translate("engine_backend", "the state of the engine at the lower left of the window"),
     )

@@ -12,6 +12,7 @@ from san_console.api.problems import Problem
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.shell.login_form import IdentityField
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise
@@ -21,13 +22,13 @@ Kind = Literal["sendtargets", "isns"]
 
 _TEXTS: Final[dict[Kind, tuple[str, str, str]]] = {
     "sendtargets": (
-        "Add a portal",
-        "Asks one portal of the storage for all its targets (SendTargets).",
+        QT_TRANSLATE_NOOP("Table", "Add a portal"),
+        QT_TRANSLATE_NOOP("Table", "Asks one portal of the storage for all its targets (SendTargets)."),
         "10.20.0.11, san.example:3260 or [fd00::5]",
     ),
     "isns": (
-        "Add an iSNS server",
-        "Asks a name server for the targets that this computer may see.",
+        QT_TRANSLATE_NOOP("Table", "Add an iSNS server"),
+        QT_TRANSLATE_NOOP("Table", "Asks a name server for the targets that this computer may see."),
         "isns.example or 10.20.0.5:3205",
     ),
 }
@@ -44,14 +45,16 @@ def _field(name: str, placeholder: str) -> QLineEdit:
 class AddSourceDialog(BaseDialog):
     def __init__(self, context: Context, kind: Kind, parent: QWidget | None = None) -> None:
         title, text, example = _TEXTS[kind]
-        super().__init__(title, "Discover", parent=parent)
+        super().__init__(translated(title), self.tr("Discover"), parent=parent)
         self._context = context
         self._kind: Kind = kind
-        self.content.addWidget(PlainLabel(text, style="muted", wrap=True))
-        self.address = _field("Address", example)
+        self.content.addWidget(PlainLabel(translated(text), style="muted", wrap=True))
+        self.address = _field(self.tr("Address"), example)
         self.content.addWidget(self.address)
-        self._identity = IdentityField("CHAP for the discovery", "No CHAP", context.host)
-        self._mutual = IdentityField("The portal proves itself (mutual)", "Not asked for", context.host)
+        self._identity = IdentityField(self.tr("CHAP for the discovery"), self.tr("No CHAP"), context.host)
+        self._mutual = IdentityField(
+            self.tr("The portal proves itself (mutual)"), self.tr("Not asked for"), context.host
+        )
         if kind == "sendtargets":
             self.content.addWidget(self._identity)
             self.content.addWidget(self._mutual)
@@ -90,14 +93,17 @@ class AddTargetDialog(BaseDialog):
     """A target typed in by hand: name and portals."""
 
     def __init__(self, context: Context, parent: QWidget | None = None) -> None:
-        super().__init__("Add a target by hand", "Add target", width_px=560, parent=parent)
+        super().__init__(self.tr("Add a target by hand"), self.tr("Add target"), width_px=560, parent=parent)
         self._context = context
-        text = "For a target that no portal and no name server shows."
-        self.content.addWidget(PlainLabel(text, style="muted", wrap=True))
-        self.name = _field("Target name", "iqn.2026-11.org.example:name")
+        text = self.tr("For a target that no portal and no name server shows.")
+        self.content.addWidget(PlainLabel(translated(text), style="muted", wrap=True))
+        self.name = _field(self.tr("Target name"), "iqn.2026-11.org.example:name")
         self.name.setProperty("mono", True)
-        self.portals = _field("Portals", "10.20.0.11, 10.21.0.11:3260")
-        for title, field in (("Target name", self.name), ("Portals, with commas between them", self.portals)):
+        self.portals = _field(self.tr("Portals"), "10.20.0.11, 10.21.0.11:3260")
+        for title, field in (
+            (self.tr("Target name"), self.name),
+            (self.tr("Portals, with commas between them"), self.portals),
+        ):
             self.content.addWidget(PlainLabel(title, style="small"))
             self.content.addWidget(field)
 
@@ -112,7 +118,11 @@ class AddTargetDialog(BaseDialog):
             return
         if not portals:
             self.finished_badly(
-                Problem(code="bad-request", message="A target needs a portal at least.", side="this window")
+                Problem(
+                    code="bad-request",
+                    message=self.tr("A target needs a portal at least."),
+                    side=self.tr("this window"),
+                )
             )
             return
         params = AddTarget(name=name, portals=portals)
@@ -120,4 +130,8 @@ class AddTargetDialog(BaseDialog):
 
 
 def _refused(error: NamesError) -> Problem:
-    return Problem(code="bad-request", message=str(error), side="this window, before anything was sent")
+    return Problem(
+        code="bad-request",
+        message=str(error),
+        side=translate("add_source", "this window, before anything was sent"),
+    )

@@ -50,12 +50,12 @@ class AddressDialog(BaseDialog):
     def _check(self) -> None:
         typed = self.line.text().strip()
         error = ""
-        shown = (
-            f"A name, an IPv4 address or [an IPv6 address]; the port is {self._default_port} unless given."
-        )
+        shown = self.tr(
+            "A name, an IPv4 address or [an IPv6 address]; the port is {default_port} unless given."
+        ).format(default_port=self._default_port)
         if typed:
             try:
-                shown = f"Means {self.address()}."
+                shown = self.tr("Means {address}.").format(address=self.address())
             except NamesError as problem:
                 error = shown = str(problem)
         self._hint.setText(shown)

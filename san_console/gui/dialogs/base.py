@@ -30,7 +30,7 @@ class BaseDialog(QDialog):
         *,
         kind: ButtonKind = "primary",
         width_px: int = 480,
-        cancel_text: str = "Cancel",
+        cancel_text: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -50,7 +50,7 @@ class BaseDialog(QDialog):
         self.extra = horizontal(gap=8)
         buttons.addLayout(self.extra)
         buttons.addStretch(1)
-        self.cancel_button = Button(cancel_text, self.reject)
+        self.cancel_button = Button(cancel_text or self.tr("Cancel"), self.reject)
         self.accept_button = Button(accept_text, self._accepted, kind=kind)
         buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.accept_button)
@@ -120,10 +120,10 @@ class Confirmation(BaseDialog):
 
     def _add_typing(self, wanted: str) -> None:
         shown = visible(wanted)
-        self.content.addWidget(PlainLabel("Type the name to confirm:", style="muted"))
+        self.content.addWidget(PlainLabel(self.tr("Type the name to confirm:"), style="muted"))
         self.content.addWidget(PlainLabel(shown, mono=True, selectable=True))
         self.typed = QLineEdit()
-        self.typed.setAccessibleName(f"Type {shown} to confirm")
+        self.typed.setAccessibleName(self.tr("Type {shown} to confirm").format(shown=shown))
         self.typed.textChanged.connect(lambda text: self.accept_button.setEnabled(text.strip() == shown))
         self.content.addWidget(self.typed)
         self.accept_button.setEnabled(False)

@@ -49,9 +49,16 @@ class IdentityDialog(BaseDialog):
         random: Callable[[int], bytes] = os.urandom,
         parent: QWidget | None = None,
     ) -> None:
-        title = "New CHAP identity" if identity is None else f"Change {visible(identity.user, 64)}"
+        title = (
+            self.tr("New CHAP identity")
+            if identity is None
+            else self.tr("Change {user}").format(user=visible(identity.user, 64))
+        )
         super().__init__(
-            title, "Create identity" if identity is None else "Save", width_px=560, parent=parent
+            title,
+            self.tr("Create identity") if identity is None else self.tr("Save"),
+            width_px=560,
+            parent=parent,
         )
         self._context = context
         self._identity = identity
@@ -65,18 +72,21 @@ class IdentityDialog(BaseDialog):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.user = QLineEdit(identity.user if identity is not None else "")
         self.note = QLineEdit(identity.note if identity is not None else "")
-        self.note.setPlaceholderText("What it is for")
+        self.note.setPlaceholderText(self.tr("What it is for"))
         self.secret = QLineEdit()
         self.secret.setEchoMode(QLineEdit.EchoMode.Password)
         if identity is not None:
-            self.secret.setPlaceholderText("Leave empty to keep the secret as it is")
+            self.secret.setPlaceholderText(self.tr("Leave empty to keep the secret as it is"))
         self.peer = QComboBox()
         for key, rule in PEER_RULES.items():
-            self.peer.addItem("RFC 7143, any product" if key == "rfc7143" else rule.title, key)
+            self.peer.addItem(self.tr("RFC 7143, any product") if key == "rfc7143" else rule.title, key)
         self.generate_button = Button(
-            "Generate", self.generate, icon="dices", tip="16 characters, 96 bits: every product takes them"
+            self.tr("Generate"),
+            self.generate,
+            icon="dices",
+            tip=self.tr("16 characters, 96 bits: every product takes them"),
         )
-        self.copy_button = Button("Copy once", self._copy, icon="copy")
+        self.copy_button = Button(self.tr("Copy once"), self._copy, icon="copy")
         secret_row = horizontal(gap=8)
         secret_row.addWidget(self.secret, 1)
         secret_row.addWidget(self.generate_button)
@@ -85,10 +95,10 @@ class IdentityDialog(BaseDialog):
         holder.setLayout(secret_row)
         holder.setFixedHeight(CONTROL_HEIGHT_PX + 2)
         fields: tuple[tuple[str, QWidget, QWidget], ...] = (
-            ("CHAP name", self.user, self.user),
-            ("Secret", holder, self.secret),
-            ("Other side", self.peer, self.peer),
-            ("Note", self.note, self.note),
+            (self.tr("CHAP name"), self.user, self.user),
+            (self.tr("Secret"), holder, self.secret),
+            (self.tr("Other side"), self.peer, self.peer),
+            (self.tr("Note"), self.note, self.note),
         )
         for label, shown, named in fields:
             named.setAccessibleName(label)
@@ -109,9 +119,15 @@ class IdentityDialog(BaseDialog):
         engine = self._context.host.engine
         state = engine.keyring.state if engine is not None else "unknown"
         if state == "memory":
-            return "The secret is kept in memory, and gone when the engine ends."
-        backend = engine.keyring.backend if engine is not None and engine.keyring.backend else "the keyring"
-        return f"The secret is kept in {backend} and nowhere else. It is never shown again."
+            return self.tr("The secret is kept in memory, and gone when the engine ends.")
+        backend = (
+            engine.keyring.backend
+            if engine is not None and engine.keyring.backend
+            else self.tr("the keyring")
+        )
+        return self.tr("The secret is kept in {backend} and nowhere else. It is never shown again.").format(
+            backend=backend
+        )
 
     # the secret
 
@@ -120,7 +136,7 @@ class IdentityDialog(BaseDialog):
         # Bullets stand in the field, not the secret: nothing can read it out of the widget.
         self.secret.setText("•" * len(self._generated))
         self._copied = False
-        self.copy_button.setText("Copy once")
+        self.copy_button.setText(self.tr("Copy once"))
         self._check()
 
     def current_secret(self) -> Secret | None:
@@ -142,8 +158,12 @@ class IdentityDialog(BaseDialog):
             return
         copy_for_a_while(self._generated)
         self._copied = True
-        self.copy_button.setText("Copied")
-        enable(self.copy_button, False, f"It leaves the clipboard after {CLIPBOARD_S} s")
+        self.copy_button.setText(self.tr("Copied"))
+        enable(
+            self.copy_button,
+            False,
+            self.tr("It leaves the clipboard after {CLIPBOARD_S} s").format(CLIPBOARD_S=CLIPBOARD_S),
+        )
 
     # the rules
 
@@ -165,9 +185,18 @@ class IdentityDialog(BaseDialog):
         empty = not self.secret.text()
         lines: list[tuple[str, Tone]] = [(finding.text, _FINDING_TONES[finding.level]) for finding in found]
         if empty and self._identity is None:
-            lines.append(("A secret has 12 to 16 bytes. Generate one: it fits every product.", "muted"))
+            lines.append(
+                (self.tr("A secret has 12 to 16 bytes. Generate one: it fits every product."), "muted")
+            )
         elif not empty and not found:
-            lines.append((f"{self._length()} bytes, as {self.peer.currentText()} asks for.", "good"))
+            lines.append(
+                (
+                    self.tr("{length} bytes, as {currentText} asks for.").format(
+                        length=self._length(), currentText=self.peer.currentText()
+                    ),
+                    "good",
+                )
+            )
         for text, tone in lines:
             holder = QWidget()
             row = horizontal(holder, gap=8)
@@ -184,7 +213,7 @@ class IdentityDialog(BaseDialog):
         enable(
             self.copy_button,
             self._generated is not None and not self._copied,
-            "Only a generated secret can be copied, once",
+            self.tr("Only a generated secret can be copied, once"),
         )
         errors = any(finding.level == "error" for finding in found)
         ready = bool(self.user.text().strip()) and not errors and (not empty or self._identity is not None)

@@ -24,14 +24,18 @@ class TestIdentityDialog(BaseDialog):
 
     def __init__(self, context: Context, identity: Identity, parent: QWidget | None = None) -> None:
         super().__init__(
-            f"Test {visible(identity.user, 64)}", "Test", width_px=560, cancel_text="Close", parent=parent
+            self.tr("Test {user}").format(user=visible(identity.user, 64)),
+            self.tr("Test"),
+            width_px=560,
+            cancel_text=self.tr("Close"),
+            parent=parent,
         )
         self._context = context
         self._identity = identity
         self._give_up: Callable[[], None] | None = None
         self.content.addWidget(
             PlainLabel(
-                "Logs in with this identity, says what the target answers, and logs out again.",
+                self.tr("Logs in with this identity, says what the target answers, and logs out again."),
                 style="muted",
                 wrap=True,
             )
@@ -44,9 +48,9 @@ class TestIdentityDialog(BaseDialog):
         self.portal = QComboBox()
         self.mutual = QComboBox()
         fields = (
-            ("Target", self.target, True),
-            ("Portal", self.portal, True),
-            ("The target proves itself with", self.mutual, False),
+            (self.tr("Target"), self.target, True),
+            (self.tr("Portal"), self.portal, True),
+            (self.tr("The target proves itself with"), self.mutual, False),
         )
         for label, box, editable in fields:
             box.setEditable(editable)
@@ -66,7 +70,7 @@ class TestIdentityDialog(BaseDialog):
         )
         for target in used_first:
             self.target.addItem(visible(target.id), target.id)
-        self.mutual.addItem("nothing: only we do", "")
+        self.mutual.addItem(self.tr("nothing: only we do"), "")
         for other in context.host.values("identities"):
             if other.id != identity.id:
                 self.mutual.addItem(visible(other.user), other.id)
@@ -99,7 +103,7 @@ class TestIdentityDialog(BaseDialog):
 
     def do(self) -> None:
         self.outcome.hide()
-        self.accept_button.setText("Testing…")
+        self.accept_button.setText(self.tr("Testing…"))
         self._give_up = self._context.host.call(
             "identities.test",
             TryIdentity(
@@ -116,10 +120,14 @@ class TestIdentityDialog(BaseDialog):
     def _answered(self, result: TrialResult) -> None:
         self._ready_again()
         if not result.ok:
-            self.problem.say(result.text, "the target", "the secret on both sides, and the target's list")
+            self.problem.say(
+                result.text, self.tr("the target"), self.tr("the secret on both sides, and the target's list")
+            )
             return
         facts = [text for text in (result.auth, f"{result.took_ms:.0f} ms") if text]
-        self.outcome.say(f"It works. {result.text} {', '.join(facts)}.")
+        self.outcome.say(
+            self.tr("It works. {text} {facts}.").format(text=result.text, facts=", ".join(facts))
+        )
 
     def finished_badly(self, problem: Problem) -> None:
         self._ready_again()
@@ -127,7 +135,7 @@ class TestIdentityDialog(BaseDialog):
 
     def _ready_again(self) -> None:
         self._give_up = None
-        self.accept_button.setText("Test")
+        self.accept_button.setText(self.tr("Test"))
         self.accept_button.setEnabled(True)
 
     def done(self, code: int) -> None:

@@ -25,12 +25,20 @@ class InitiatorDialog(BaseDialog):
         on_name: Callable[[InitiatorDialog, str], object],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(f"Add an initiator to {target_name}", "Add initiator", width_px=560, parent=parent)
+        super().__init__(
+            self.tr("Add an initiator to {target_name}").format(target_name=target_name),
+            self.tr("Add initiator"),
+            width_px=560,
+            parent=parent,
+        )
         self._taken = set(taken)
         self._on_name = on_name
         self.content.addWidget(
             PlainLabel(
-                "Its iSCSI name, as its own administrator sees it. It sees no LUN before you map one to it.",
+                self.tr(
+                    "Its iSCSI name, as its own administrator sees it. "
+                    "It sees no LUN before you map one to it."
+                ),
                 style="muted",
                 wrap=True,
             )
@@ -62,7 +70,9 @@ class InitiatorDialog(BaseDialog):
 
     def _check(self) -> None:
         if self.anyone.isChecked():
-            self._hint.setText("Whoever reaches a portal may log in, unless the target asks for CHAP.")
+            self._hint.setText(
+                self.tr("Whoever reaches a portal may log in, unless the target asks for CHAP.")
+            )
             self._hint.set_tone("warning")
             self.accept_button.setEnabled(True)
             return
@@ -74,8 +84,10 @@ class InitiatorDialog(BaseDialog):
             except NamesError as problem:
                 error = str(problem)
             if shown in self._taken:
-                error = "This initiator has a row already."
-        self._hint.setText(error or (f"Means {shown}" if shown and shown != typed else ""))
+                error = self.tr("This initiator has a row already.")
+        self._hint.setText(
+            error or (self.tr("Means {shown}").format(shown=shown) if shown and shown != typed else "")
+        )
         self._hint.set_tone("bad" if error else "muted")
         line = self.name.lineEdit()
         if line is not None:

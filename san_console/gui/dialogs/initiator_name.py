@@ -14,17 +14,19 @@ from san_console.names.iscsi_name import normalise
 
 class InitiatorNameDialog(BaseDialog):
     def __init__(self, context: Context, parent: QWidget | None = None) -> None:
-        super().__init__("Name of this computer", "Change name", width_px=560, parent=parent)
+        super().__init__(
+            self.tr("Name of this computer"), self.tr("Change name"), width_px=560, parent=parent
+        )
         self._context = context
         engine = context.host.engine
-        text = (
+        text = self.tr(
             "Targets decide by this name what this computer may see. Sessions that are up keep the old name "
             "until they log in again."
         )
         self.content.addWidget(PlainLabel(text, style="muted", wrap=True))
         self.field = QLineEdit(engine.initiator_name if engine else "")
         self.field.setProperty("mono", True)
-        self.field.setAccessibleName("Initiator name")
+        self.field.setAccessibleName(self.tr("Initiator name"))
         self.content.addWidget(self.field)
         self._hint = PlainLabel("", style="small", wrap=True)
         self.content.addWidget(self._hint)
@@ -40,7 +42,11 @@ class InitiatorNameDialog(BaseDialog):
             self.accept_button.setEnabled(False)
             return
         changed = name != text.strip()
-        self._hint.setText(f"Will be written as {name}" if changed else f"{len(name.encode())} of 223 bytes")
+        self._hint.setText(
+            self.tr("Will be written as {name}").format(name=name)
+            if changed
+            else self.tr("{encode} of 223 bytes").format(encode=len(name.encode()))
+        )
         self._hint.set_tone("muted")
         self.accept_button.setEnabled(True)
 

@@ -13,6 +13,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
+from san_console.gui.translation import translate
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.labels import PlainLabel
 
@@ -25,15 +26,31 @@ def still_going(host: QtHost) -> list[str]:
     up = [session for session in host.values("sessions") if session.state != "logged_out"]
     if up:
         names = ", ".join(words.short_name(session.target) for session in up[:MAX_NAMED])
-        more = f" and {len(up) - MAX_NAMED} more" if len(up) > MAX_NAMED else ""
-        lines.append(f"{words.counted(len(up), 'session')} of this computer: {names}{more}")
+        more = (
+            translate("leaving", " and {up} more").format(up=len(up) - MAX_NAMED)
+            if len(up) > MAX_NAMED
+            else ""
+        )
+        lines.append(
+            translate("leaving", "{up} of this computer: {names}{more}").format(
+                up=words.counted(len(up), "session"), names=names, more=more
+            )
+        )
     for target in host.values("local_targets"):
         if target.state != "serving":
             continue
         users = [s for s in host.values("target_sessions") if s.target == target.id and not s.own]
         who = ", ".join(words.short_name(s.initiator) for s in users[:MAX_NAMED])
-        used = f"used by {who}" if users else "used by nobody now"
-        lines.append(f"{words.short_name(target.id)} with {words.counted(len(target.luns), 'LUN')}, {used}")
+        used = (
+            translate("leaving", "used by {who}").format(who=who)
+            if users
+            else translate("leaving", "used by nobody now")
+        )
+        lines.append(
+            translate("leaving", "{id} with {luns}, {used}").format(
+                id=words.short_name(target.id), luns=words.counted(len(target.luns), "LUN"), used=used
+            )
+        )
     return lines
 
 
@@ -43,14 +60,18 @@ class LeavingDialog(BaseDialog):
     def __init__(
         self, context: Context, on_leave: Callable[[], object], parent: QWidget | None = None
     ) -> None:
-        super().__init__("Close the window?", "Close, keep the engine", width_px=560, parent=parent)
+        super().__init__(
+            self.tr("Close the window?"), self.tr("Close, keep the engine"), width_px=560, parent=parent
+        )
         self._context = context
         self._on_leave = on_leave
         self._force = False
-        self.content.addWidget(PlainLabel("The engine goes on without the window. It still has:", wrap=True))
+        self.content.addWidget(
+            PlainLabel(self.tr("The engine goes on without the window. It still has:"), wrap=True)
+        )
         for line in still_going(context.host):
             self.content.addWidget(PlainLabel(f"•  {line}", wrap=True))
-        self.stop_button = Button("Stop the engine too", self._stop, kind="danger")
+        self.stop_button = Button(self.tr("Stop the engine too"), self._stop, kind="danger")
         self.extra.addWidget(self.stop_button)
 
     def do(self) -> None:
@@ -77,4 +98,4 @@ class LeavingDialog(BaseDialog):
         self.stop_button.setEnabled(True)
         if problem.code == "in-use":
             self._force = True
-            self.stop_button.setText("Stop it all the same")
+            self.stop_button.setText(self.tr("Stop it all the same"))

@@ -12,14 +12,15 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWid
 from san_console.api.serving_objects import BackstoreKind, LocalLun
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.models.sizes import parse_size
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.file_choice import PathField
 from san_console.gui.widgets.labels import PlainLabel
 
 _KINDS: Final[tuple[tuple[BackstoreKind, str], ...]] = (
-    ("file", "A file"),
-    ("memory", "Memory, gone when the engine ends"),
-    ("block", "A disk of this computer"),
+    ("file", QT_TRANSLATE_NOOP("Table", "A file")),
+    ("memory", QT_TRANSLATE_NOOP("Table", "Memory, gone when the engine ends")),
+    ("block", QT_TRANSLATE_NOOP("Table", "A disk of this computer")),
 )
 DEFAULT_SIZE: Final = "1 GiB"
 
@@ -39,7 +40,7 @@ class LunFields(QWidget):
         self._form = form
         self.kind = QComboBox()
         for kind, title in _KINDS:
-            self.kind.addItem(title, kind)
+            self.kind.addItem(translated(title), kind)
         self.name = QLineEdit(suggested_name)
         self.path = PathField(self.tr("File or device"), save=True)
         self.size_line = QLineEdit(DEFAULT_SIZE)
@@ -47,7 +48,7 @@ class LunFields(QWidget):
         self.create_file.setChecked(True)
         self.block = QComboBox()
         for size in (512, 4096):
-            self.block.addItem(f"{size:,} bytes", size)
+            self.block.addItem(self.tr("{size:,} bytes").format(size=size), size)
         self.read_only = QCheckBox(self.tr("Read-only for everyone"))
         self.thin = QCheckBox(self.tr("Thin: unused blocks take no space"))
         checks = horizontal(gap=16)
@@ -57,12 +58,12 @@ class LunFields(QWidget):
         holder = QWidget()
         holder.setLayout(checks)
         fields: tuple[tuple[str, QWidget, QWidget | None], ...] = (
-            ("Made of", self.kind, self.kind),
-            ("Name", self.name, self.name),
-            ("Path", self.path, self.path.line),
-            ("Size", self.size_line, self.size_line),
+            (self.tr("Made of"), self.kind, self.kind),
+            (self.tr("Name"), self.name, self.name),
+            (self.tr("Path"), self.path, self.path.line),
+            (self.tr("Size"), self.size_line, self.size_line),
             ("", self.create_file, None),
-            ("Block size", self.block, self.block),
+            (self.tr("Block size"), self.block, self.block),
             ("", holder, None),
         )
         self._labels: dict[QWidget, PlainLabel] = {}
@@ -94,12 +95,12 @@ class LunFields(QWidget):
         """What is missing, as a sentence; empty when it is complete."""
         kind = self.kind.currentData()
         if not self.name.text().strip():
-            return "The LUN needs a name."
+            return self.tr("The LUN needs a name.")
         if kind != "memory":
             if not self.path.path:
-                return "Choose the file or device that holds the blocks."
+                return self.tr("Choose the file or device that holds the blocks.")
             if not self.path.path.startswith("/"):
-                return "The path has to begin with a slash: the engine has no folder of its own."
+                return self.tr("The path has to begin with a slash: the engine has no folder of its own.")
         if not self.size_line.isHidden():
             try:
                 size_bytes = parse_size(self.size_line.text())
@@ -107,7 +108,9 @@ class LunFields(QWidget):
                 return str(error)
             block_bytes = int(self.block.currentData())
             if size_bytes < block_bytes or size_bytes % block_bytes:
-                return f"The size has to be a multiple of {block_bytes:,} bytes, and not 0."
+                return self.tr("The size has to be a multiple of {block_bytes:,} bytes, and not 0.").format(
+                    block_bytes=block_bytes
+                )
         return ""
 
     def lun(self) -> LocalLun:
@@ -138,10 +141,15 @@ class AddLunDialog(BaseDialog):
         suggested_name: str = "",
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(f"Add a LUN to {target_name}", "Add LUN", width_px=580, parent=parent)
+        super().__init__(
+            self.tr("Add a LUN to {target_name}").format(target_name=target_name),
+            self.tr("Add LUN"),
+            width_px=580,
+            parent=parent,
+        )
         self._on_lun = on_lun
         self.content.addWidget(
-            PlainLabel("Nobody sees it before you map it to an initiator.", style="muted", wrap=True)
+            PlainLabel(self.tr("Nobody sees it before you map it to an initiator."), style="muted", wrap=True)
         )
         self.fields = LunFields(suggested_name=suggested_name)
         self.content.addWidget(self.fields)

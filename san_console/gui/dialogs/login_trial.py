@@ -12,6 +12,7 @@ from san_console.api.problems import Problem
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
+from san_console.gui.translation import translate
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.names.display import visible
@@ -22,35 +23,40 @@ class LoginTrialDialog(BaseDialog):
 
     def __init__(self, context: Context, target: Target, portal: str, parent: QWidget | None = None) -> None:
         super().__init__(
-            f"Test the log-in to {visible(words.short_name(target.id), 60)}",
-            "Test",
+            self.tr("Test the log-in to {id}").format(id=visible(words.short_name(target.id), 60)),
+            self.tr("Test"),
             width_px=560,
-            cancel_text="Close",
+            cancel_text=self.tr("Close"),
             parent=parent,
         )
         self._context = context
         self._target = target
         self._give_up: Callable[[], None] | None = None
         self.content.addWidget(
-            PlainLabel("Logs in as the settings say, counts the LUNs, and logs out again.", style="muted")
+            PlainLabel(
+                self.tr("Logs in as the settings say, counts the LUNs, and logs out again."), style="muted"
+            )
         )
         form = QFormLayout()
         form.setHorizontalSpacing(14)
         form.setVerticalSpacing(8)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.portal = QComboBox()
-        self.portal.setAccessibleName("Portal")
+        self.portal.setAccessibleName(self.tr("Portal"))
         self.portal.setProperty("mono", True)
         for one in target.portals:
             self.portal.addItem(visible(one.address), one.address)
         self.portal.setCurrentIndex(max(self.portal.findData(portal), 0))
-        form.addRow(PlainLabel("Portal", style="muted"), self.portal)
+        form.addRow(PlainLabel(self.tr("Portal"), style="muted"), self.portal)
         identity = context.host.get("identities", target.login.identity_id)
         mutual = context.host.get("identities", target.login.mutual_identity_id)
         for name, text in (
-            ("CHAP identity", identity.user if identity is not None else "none"),
-            ("The target proves itself", mutual.user if mutual is not None else "not asked for"),
-            ("Digests", digest_words(target)),
+            (self.tr("CHAP identity"), identity.user if identity is not None else self.tr("none")),
+            (
+                self.tr("The target proves itself"),
+                mutual.user if mutual is not None else self.tr("not asked for"),
+            ),
+            (self.tr("Digests"), digest_words(target)),
         ):
             form.addRow(PlainLabel(name, style="muted"), PlainLabel(visible(text, 120)))
         self.content.addLayout(form)
@@ -60,7 +66,7 @@ class LoginTrialDialog(BaseDialog):
 
     def do(self) -> None:
         self.outcome.hide()
-        self.accept_button.setText("Testing…")
+        self.accept_button.setText(self.tr("Testing…"))
         self._give_up = self._context.host.call(
             "sessions.test",
             Login(target=self._target.id, portal=str(self.portal.currentData()), login=self._target.login),
@@ -76,8 +82,8 @@ class LoginTrialDialog(BaseDialog):
             return
         facts = [words.counted(result.lun_count, "LUN"), f"{result.took_ms:.0f} ms"]
         if result.auth:
-            facts.insert(0, f"authentication {result.auth}")
-        self.outcome.say(f"It works: {', '.join(facts)}.")
+            facts.insert(0, self.tr("authentication {auth}").format(auth=result.auth))
+        self.outcome.say(self.tr("It works: {facts}.").format(facts=", ".join(facts)))
 
     def finished_badly(self, problem: Problem) -> None:
         self._ready_again()
@@ -85,7 +91,7 @@ class LoginTrialDialog(BaseDialog):
 
     def _ready_again(self) -> None:
         self._give_up = None
-        self.accept_button.setText("Test")
+        self.accept_button.setText(self.tr("Test"))
         self.accept_button.setEnabled(True)
 
     def done(self, code: int) -> None:
@@ -98,8 +104,11 @@ def digest_words(target: Target) -> str:
     """`header`, `header + data`, `none`; `required` where a log-in without is refused."""
     login = target.login
     wanted = [
-        name + (" required" if policy == "require" else "")
-        for name, policy in (("header", login.header_digest), ("data", login.data_digest))
+        name + (translate("login_trial", " required") if policy == "require" else "")
+        for name, policy in (
+            (translate("login_trial", "header"), login.header_digest),
+            (translate("login_trial", "data"), login.data_digest),
+        )
         if policy != "none"
     ]
-    return " + ".join(wanted) or "none"
+    return " + ".join(wanted) or translate("login_trial", "none")

@@ -16,6 +16,7 @@ from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.models.object_names import lun_name
 from san_console.gui.models.sizes import parse_size
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.widgets.file_choice import PathField
 from san_console.gui.widgets.labels import PlainLabel, restyle
 from san_console.names.display import visible
@@ -44,7 +45,7 @@ class _Bytes(QLineEdit):
         super().__init__(text)
         self._empty = empty
         self.setProperty("mono", True)
-        self.setPlaceholderText("0" if empty == 0 else "to the end")
+        self.setPlaceholderText("0" if empty == 0 else self.tr("to the end"))
         self.textChanged.connect(self._mark)
 
     def value(self) -> int | None:
@@ -72,24 +73,33 @@ class SaveLunDialog(BaseDialog):
         self, context: Context, lun: Lun, on_started: OnStarted, parent: QWidget | None = None
     ) -> None:
         name = lun_name(lun.target, lun.lun)
-        super().__init__(f"Save {visible(name, 80)} to a file", "Save to file", width_px=560, parent=parent)
+        super().__init__(
+            self.tr("Save {name} to a file").format(name=visible(name, 80)),
+            self.tr("Save to file"),
+            width_px=560,
+            parent=parent,
+        )
         self._context, self._lun, self._on_started = context, lun, on_started
         self.content.addWidget(
             PlainLabel(
-                f"{words.size(lun.size_bytes)} · {lun.identity or 'no identity'}", style="muted", wrap=True
+                self.tr("{size_bytes} · {identity}").format(
+                    size_bytes=words.size(lun.size_bytes), identity=lun.identity or self.tr("no identity")
+                ),
+                style="muted",
+                wrap=True,
             )
         )
         tail = "".join(letter if letter.isalnum() else "-" for letter in name.replace(" ", ""))[:60]
-        self.path = PathField("File", save=True, suggested=str(Path.home() / f"{tail}.img"))
+        self.path = PathField(self.tr("File"), save=True, suggested=str(Path.home() / f"{tail}.img"))
         self.offset = _Bytes("", 0)
         self.length = _Bytes("", None)
-        self.overwrite = QCheckBox("Overwrite the file when it exists")
+        self.overwrite = QCheckBox(self.tr("Overwrite the file when it exists"))
         _form(
             self,
             [
-                ("File", self.path),
-                ("From byte", self.offset),
-                ("Length", self.length),
+                (self.tr("File"), self.path),
+                (self.tr("From byte"), self.offset),
+                (self.tr("Length"), self.length),
                 ("", self.overwrite),
             ],
         )
@@ -131,22 +141,30 @@ class WriteLunDialog(BaseDialog):
     ) -> None:
         name = visible(lun_name(lun.target, lun.lun), 80)
         super().__init__(
-            f"Overwrite {name} from a file", "Overwrite LUN", kind="destroy", width_px=600, parent=parent
+            self.tr("Overwrite {name} from a file").format(name=name),
+            self.tr("Overwrite LUN"),
+            kind="destroy",
+            width_px=600,
+            parent=parent,
         )
         self._context, self._lun, self._on_started = context, lun, on_started
         self.wanted = lun.identity or lun.id
         for line in hit_by_writing(context, lun):
             self.content.addWidget(PlainLabel(f"•  {visible(line, 500)}", wrap=True))
-        self.path = PathField("File to write")
+        self.path = PathField(self.tr("File to write"))
         self.offset = _Bytes("", 0)
-        _form(self, [("File to write", self.path), ("To byte", self.offset)])
+        _form(self, [(self.tr("File to write"), self.path), (self.tr("To byte"), self.offset)])
         shown = visible(self.wanted)
-        what = "identity" if lun.identity else "id, since it has no identity"
-        self.content.addWidget(PlainLabel(f"Type the LUN's {what}, to confirm:", style="muted", wrap=True))
+        what = "identity" if lun.identity else self.tr("id, since it has no identity")
+        self.content.addWidget(
+            PlainLabel(
+                self.tr("Type the LUN's {what}, to confirm:").format(what=what), style="muted", wrap=True
+            )
+        )
         self.content.addWidget(PlainLabel(shown, mono=True, selectable=True, wrap=True))
         self.typed = QLineEdit()
         self.typed.setProperty("mono", True)
-        self.typed.setAccessibleName("Identity of the LUN to overwrite")
+        self.typed.setAccessibleName(self.tr("Identity of the LUN to overwrite"))
         self.content.addWidget(self.typed)
         for line_edit in (self.path.line, self.offset, self.typed):
             line_edit.textChanged.connect(self._check)
@@ -179,38 +197,64 @@ def hit_by_writing(context: Context, lun: Lun) -> list[str]:
     """Whom and what an overwritten LUN hits, one sentence each."""
     lines = []
     if lun.content == "empty":
-        lines.append("The LUN looks empty; its first blocks hold zeros.")
+        lines.append(translate("lun_jobs", "The LUN looks empty; its first blocks hold zeros."))
     elif lun.content and not lun.content.startswith("unknown"):
-        lines.append(f"{lun.content} on it is destroyed. There is no way back.")
+        lines.append(
+            translate("lun_jobs", "{content} on it is destroyed. There is no way back.").format(
+                content=lun.content
+            )
+        )
     else:
-        lines.append("Whatever is on it is destroyed. There is no way back.")
+        lines.append(translate("lun_jobs", "Whatever is on it is destroyed. There is no way back."))
     if lun.identity_changed_from:
-        lines.append("Another unit stands here than before: be sure that it is the one you mean.")
+        lines.append(
+            translate(
+                "lun_jobs", "Another unit stands here than before: be sure that it is the one you mean."
+            )
+        )
     paths = [
         other
         for other in context.host.values("luns")
         if lun.identity and other.identity == lun.identity and other.id != lun.id
     ]
     if paths:
-        lines.append(f"The same unit is open over {words.counted(len(paths), 'other session')} here.")
+        lines.append(
+            translate("lun_jobs", "The same unit is open over {paths} here.").format(
+                paths=words.counted(len(paths), "other session")
+            )
+        )
     users = [
         session
         for session in context.host.values("target_sessions")
         if session.target == lun.target and lun.lun in session.luns and not session.own
     ]
-    lines += [f"{session.initiator} uses it now, from {session.address}." for session in users[:8]]
+    lines += [
+        translate("lun_jobs", "{initiator} uses it now, from {address}.").format(
+            initiator=session.initiator, address=session.address
+        )
+        for session in users[:8]
+    ]
     if len(users) > 8:
-        lines.append(f"{len(users) - 8} more initiators use it now.")
+        lines.append(
+            translate("lun_jobs", "{users} more initiators use it now.").format(users=len(users) - 8)
+        )
     if not users and context.host.get("local_targets", lun.target) is None:
-        lines.append("Other initiators of the target may use it; this computer cannot see them.")
+        lines.append(
+            translate("lun_jobs", "Other initiators of the target may use it; this computer cannot see them.")
+        )
     running = [
         job for job in context.host.values("jobs") if job.object_id == lun.id and job.state == "running"
     ]
-    lines += [f"A task works with it: {job.title}." for job in running]
+    lines += [
+        translate("lun_jobs", "A task works with it: {title}.").format(title=job.title) for job in running
+    ]
     return lines
 
 
-_PATTERNS: Final = (("randread", "Random reads"), ("read", "Sequential reads"))
+_PATTERNS: Final = (
+    ("randread", QT_TRANSLATE_NOOP("Table", "Random reads")),
+    ("read", QT_TRANSLATE_NOOP("Table", "Sequential reads")),
+)
 _BLOCKS: Final = (512, 4096, 8192, 65536, 262144, 1048576)
 _DEPTHS: Final = (1, 4, 8, 16, 32, 64, 128)
 _SECONDS: Final = (5, 10, 30, 60)
@@ -223,18 +267,20 @@ class BenchDialog(BaseDialog):
         self, context: Context, lun: Lun, on_started: OnStarted, parent: QWidget | None = None
     ) -> None:
         name = visible(lun_name(lun.target, lun.lun), 80)
-        super().__init__(f"Benchmark {name}", "Start", parent=parent)
+        super().__init__(self.tr("Benchmark {name}").format(name=name), self.tr("Start"), parent=parent)
         self._context, self._lun, self._on_started = context, lun, on_started
         self.content.addWidget(
             PlainLabel(
-                "Reads as fast as the target answers. Nothing is written; others will notice the load.",
+                self.tr(
+                    "Reads as fast as the target answers. Nothing is written; others will notice the load."
+                ),
                 style="muted",
                 wrap=True,
             )
         )
         self.pattern, self.block, self.queue_depth, self.time = (QComboBox() for _ in range(4))
         for key, title in _PATTERNS:
-            self.pattern.addItem(title, key)
+            self.pattern.addItem(translated(title), key)
         for size in _BLOCKS:
             if size >= lun.block_bytes:
                 self.block.addItem(words.size(size), size)
@@ -247,10 +293,10 @@ class BenchDialog(BaseDialog):
         _form(
             self,
             [
-                ("Pattern", self.pattern),
-                ("Block size", self.block),
-                ("Commands at once", self.queue_depth),
-                ("For", self.time),
+                (self.tr("Pattern"), self.pattern),
+                (self.tr("Block size"), self.block),
+                (self.tr("Commands at once"), self.queue_depth),
+                (self.tr("For"), self.time),
             ],
         )
 

@@ -46,7 +46,7 @@ class ReviewDialog(BaseDialog):
         holder = QWidget()
         holder.setObjectName("scrolled")
         column = vertical(holder, gap=10)
-        for severity, text in lines or (("info", "Nothing changes for anybody."),):
+        for severity, text in lines or (("info", self.tr("Nothing changes for anybody.")),):
             row = horizontal(gap=10)
             picture = QLabel()
             picture.setAccessibleName(severity)

@@ -11,6 +11,7 @@ from san_console.gui import words
 from san_console.gui.models.mapping_matrix import ANYONE, Access, MappingDraft, access_of
 from san_console.gui.models.object_model import DetailRole, ToneRole
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.widgets.labels import tooltip_text
 from san_console.names.display import visible
 
@@ -21,22 +22,34 @@ SubtitleRole: Final = int(Qt.ItemDataRole.UserRole) + 20
 
 ACCESS_WORDS: Final[dict[Access, str]] = {
     "none": "–",
-    "read-only": "Read-only",
-    "read-write": "Read-write",
+    "read-only": QT_TRANSLATE_NOOP("Table", "Read-only"),
+    "read-write": QT_TRANSLATE_NOOP("Table", "Read-write"),
 }
+
+
+def access_word(access: Access) -> str:
+    return translated(ACCESS_WORDS[access])
+
+
 ACCESS_TONES: Final[dict[Access, Tone]] = {"none": "muted", "read-only": "accent", "read-write": "good"}
 
 
 def initiator_title(name: str) -> str:
     """`db-1.example` for a long name, `Anyone` for `*`."""
-    return "Anyone" if name == ANYONE else words.short_name(name)
+    return translate("matrix_model", "Anyone") if name == ANYONE else words.short_name(name)
 
 
 def lun_subtitle(lun: LocalLun) -> str:
     """`512 GiB · rw`, `2.0 TiB · thin`, `40 GiB · read-only`."""
-    kind: str = "read-only" if lun.read_only else "thin" if lun.thin else lun.kind
+    kind: str = (
+        translate("matrix_model", "read-only")
+        if lun.read_only
+        else translate("matrix_model", "thin")
+        if lun.thin
+        else lun.kind
+    )
     if lun.state == "offline":
-        kind = "offline"
+        kind = translate("matrix_model", "offline")
     return f"{words.size(lun.size_bytes)} · {kind}"
 
 
@@ -127,7 +140,7 @@ class MatrixModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal or not 0 <= section <= len(self.luns):
             return None
         if section == 0:
-            return "Initiator" if role == Qt.ItemDataRole.DisplayRole else None
+            return self.tr("Initiator") if role == Qt.ItemDataRole.DisplayRole else None
         lun = self.luns[section - 1]
         if role == Qt.ItemDataRole.DisplayRole:
             return visible(lun.name or lun.id, 64)
@@ -148,7 +161,7 @@ class MatrixModel(QAbstractTableModel):
         lun = self.luns[index.column() - 1]
         mapping = self.draft.mapping(name, lun.id)
         access = access_of(mapping)
-        text = ACCESS_WORDS[access] + (f" · {mapping.lun}" if mapping is not None else "")
+        text = access_word(access) + (f" · {mapping.lun}" if mapping is not None else "")
         if role == Qt.ItemDataRole.DisplayRole:
             return text
         if role == ToneRole:
@@ -156,8 +169,14 @@ class MatrixModel(QAbstractTableModel):
         if role == DetailRole:
             return self.draft.pending(name, lun.id)
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
-            what = "no access" if mapping is None else f"{ACCESS_WORDS[access]} as LUN {mapping.lun}"
-            pending = ", pending" if self.draft.pending(name, lun.id) else ""
+            what = (
+                self.tr("no access")
+                if mapping is None
+                else self.tr("{ACCESS_WORDS} as LUN {lun}").format(
+                    ACCESS_WORDS=access_word(access), lun=mapping.lun
+                )
+            )
+            pending = self.tr(", pending") if self.draft.pending(name, lun.id) else ""
             sentence = f"{initiator_title(name)}, {lun.name}: {what}{pending}"
             return tooltip_text(sentence) if role == Qt.ItemDataRole.ToolTipRole else visible(sentence)
         return None
@@ -168,12 +187,28 @@ class MatrixModel(QAbstractTableModel):
             return visible(initiator_title(name), 200)
         if role == SubtitleRole:
             if name == ANYONE:
-                return f"{count} connected" if count else "every other initiator"
-            return "connected" if count == 1 else f"{count} sessions" if count else "none now"
+                return (
+                    self.tr("{count} connected").format(count=count)
+                    if count
+                    else self.tr("every other initiator")
+                )
+            return (
+                self.tr("connected")
+                if count == 1
+                else self.tr("{count} sessions").format(count=count)
+                if count
+                else self.tr("none now")
+            )
         if role == ToneRole:
             return "good" if count else "warning" if name == ANYONE else "muted"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip_text("every initiator without a row of its own" if name == ANYONE else name)
+            return tooltip_text(
+                self.tr("every initiator without a row of its own") if name == ANYONE else name
+            )
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return visible(f"{initiator_title(name)}, {count} sessions")
+            return visible(
+                self.tr("{initiator_title}, {count} sessions").format(
+                    initiator_title=initiator_title(name), count=count
+                )
+            )
         return None

@@ -6,6 +6,7 @@ from typing import Final
 
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
 
 PAGE_OF_KIND: Final[dict[str, str]] = {
     "source": "discover",
@@ -20,16 +21,16 @@ PAGE_OF_KIND: Final[dict[str, str]] = {
 """`Event.object_kind` to the key of a page; the other kinds have no page of their own."""
 
 KIND_WORDS: Final[dict[str, str]] = {
-    "engine": "engine",
-    "source": "source",
-    "target": "target",
-    "session": "session",
-    "lun": "LUN",
-    "local_target": "served target",
-    "target_session": "initiator",
-    "isns": "iSNS server",
-    "identity": "identity",
-    "job": "task",
+    "engine": QT_TRANSLATE_NOOP("Table", "engine"),
+    "source": QT_TRANSLATE_NOOP("Table", "source"),
+    "target": QT_TRANSLATE_NOOP("Table", "target"),
+    "session": QT_TRANSLATE_NOOP("Table", "session"),
+    "lun": QT_TRANSLATE_NOOP("Table", "LUN"),
+    "local_target": QT_TRANSLATE_NOOP("Table", "served target"),
+    "target_session": QT_TRANSLATE_NOOP("Table", "initiator"),
+    "isns": QT_TRANSLATE_NOOP("Table", "iSNS server"),
+    "identity": QT_TRANSLATE_NOOP("Table", "identity"),
+    "job": QT_TRANSLATE_NOOP("Table", "task"),
 }
 
 _COLLECTIONS: Final[dict[str, str]] = {
@@ -44,7 +45,7 @@ _COLLECTIONS: Final[dict[str, str]] = {
 def object_name(host: QtHost, kind: str, identifier: str) -> str:
     """The short name of an object, also of one that is gone: then its id."""
     if kind == "engine":
-        return "engine"
+        return translate("object_names", "engine")
     item = host.get(_COLLECTIONS[kind], identifier) if kind in _COLLECTIONS else None
     if kind == "session" and item is not None:
         return words.short_name(item.target)
@@ -59,7 +60,7 @@ def object_name(host: QtHost, kind: str, identifier: str) -> str:
         title: str = item.title
         return title
     if kind == "isns" and identifier == "embedded":
-        return "embedded server"
+        return translate("object_names", "embedded server")
     return words.short_name(identifier)
 
 

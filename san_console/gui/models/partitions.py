@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from san_console.gui.translation import translate
 from san_console.names.display import visible
 
 MAX_PARTITIONS: Final = 128
@@ -106,7 +107,14 @@ def _mbr(data: bytes, lun_bytes: int) -> list[Piece]:
         start, size = first * 512, count * 512
         if boot in (0, 0x80) and kind not in (0, _PROTECTIVE) and size and start + size <= lun_bytes:
             type_name = _MBR_TYPES.get(kind, f"type {kind:02x}")
-            found.append(Piece(f"Partition {number + 1}", type_name, start, size))
+            found.append(
+                Piece(
+                    translate("partitions", "Partition {number}").format(number=number + 1),
+                    type_name,
+                    start,
+                    size,
+                )
+            )
     return found
 
 
@@ -117,9 +125,9 @@ def _with_gaps(found: list[Piece], lun_bytes: int) -> list[Piece]:
     worth = lun_bytes // 100
     for piece in found:
         if piece.start_bytes - at > worth:
-            pieces.append(Piece("free", "", at, piece.start_bytes - at, free=True))
+            pieces.append(Piece(translate("partitions", "free"), "", at, piece.start_bytes - at, free=True))
         pieces.append(piece)
         at = max(at, piece.start_bytes + piece.size_bytes)
     if lun_bytes - at > worth:
-        pieces.append(Piece("free", "", at, lun_bytes - at, free=True))
+        pieces.append(Piece(translate("partitions", "free"), "", at, lun_bytes - at, free=True))
     return pieces

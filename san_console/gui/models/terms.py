@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from san_console.gui.translation import translate
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -42,7 +44,11 @@ def parse_terms(line: str, keys: Collection[str]) -> Terms:
         elif colon and key.isalpha() and not (value[:1] in ("", ":") or value.isdigit()):
             # Neither a term half typed, nor an IPv6 address, nor a host with its port.
             known = ", ".join(sorted(keys))
-            return Terms(error=f"There is no “{key}:” here. Known: {known}")
+            return Terms(
+                error=translate("terms", "There is no “{key}:” here. Known: {known}").format(
+                    key=key, known=known
+                )
+            )
         elif part.startswith("-") and len(part) > 1:
             not_words.append(part[1:])
         elif part:

@@ -14,6 +14,7 @@ from san_console.api.methods import ChapSecrets
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.icons import icon
 from san_console.gui.theme.theme import tokens
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import vertical
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.names.display import visible
@@ -22,10 +23,10 @@ NEW_IDENTITY: Final = "\x00new"
 """Data of the entry that opens the fields for a name and a secret; no id of an identity can be equal."""
 
 DIGESTS: Final[tuple[tuple[str, DigestPolicy, DigestPolicy], ...]] = (
-    ("CRC32C if offered", "prefer", "prefer"),
-    ("CRC32C for headers if offered", "prefer", "none"),
-    ("CRC32C required", "require", "require"),
-    ("None", "none", "none"),
+    (QT_TRANSLATE_NOOP("Table", "CRC32C if offered"), "prefer", "prefer"),
+    (QT_TRANSLATE_NOOP("Table", "CRC32C for headers if offered"), "prefer", "none"),
+    (QT_TRANSLATE_NOOP("Table", "CRC32C required"), "require", "require"),
+    (QT_TRANSLATE_NOOP("Table", "None"), "none", "none"),
 )
 
 
@@ -45,11 +46,11 @@ class IdentityField(QWidget):
         self.choice.setAccessibleName(title)
         label.setBuddy(self.choice)
         self.user = QLineEdit()
-        self.user.setPlaceholderText("CHAP name")
-        self.user.setAccessibleName(f"{title}: name")
+        self.user.setPlaceholderText(self.tr("CHAP name"))
+        self.user.setAccessibleName(self.tr("{title}: name").format(title=title))
         self.secret = QLineEdit()
-        self.secret.setPlaceholderText("Secret, 12 to 16 characters")
-        self.secret.setAccessibleName(f"{title}: secret")
+        self.secret.setPlaceholderText(self.tr("Secret, 12 to 16 characters"))
+        self.secret.setAccessibleName(self.tr("{title}: secret").format(title=title))
         self.secret.setEchoMode(QLineEdit.EchoMode.Password)
         for widget in (label, self.choice, self.user, self.secret):
             box.addWidget(widget)
@@ -66,11 +67,17 @@ class IdentityField(QWidget):
         self.choice.addItem(self._none_text, "")
         key = icon("key-round", tokens().text)
         for identity in sorted(self._host.values("identities"), key=lambda one: one.user.lower()):
-            note = {"keyring": "from the keyring", "memory": "in memory", "missing": "secret missing"}
+            note = {
+                "keyring": self.tr("from the keyring"),
+                "memory": self.tr("in memory"),
+                "missing": self.tr("secret missing"),
+            }
             text = f"{visible(identity.user, 60)}   {note[identity.place]}"
             self.choice.addItem(key, text, identity.id)
         if self._offers_typed:
-            self.choice.addItem(icon("plus", tokens().text), "Type a name and a secret…", NEW_IDENTITY)
+            self.choice.addItem(
+                icon("plus", tokens().text), self.tr("Type a name and a secret…"), NEW_IDENTITY
+            )
         self.choose(chosen)
         self.choice.blockSignals(False)
         self._chosen()
@@ -125,12 +132,16 @@ class LoginForm(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(14)
         grid.setVerticalSpacing(10)
-        self.identity = IdentityField("CHAP identity", "No CHAP", host)
-        self.mutual = IdentityField("The target proves itself (mutual)", "Not asked for", host)
-        self.digests = _choice("Header and data digest", [(text, (h, d)) for text, h, d in DIGESTS])
-        self.interface = _choice("Interface", [])
-        self.favourite = QCheckBox("Remember as favourite")
-        self.favourite.setToolTip("Log in again when the engine starts")
+        self.identity = IdentityField(self.tr("CHAP identity"), self.tr("No CHAP"), host)
+        self.mutual = IdentityField(
+            self.tr("The target proves itself (mutual)"), self.tr("Not asked for"), host
+        )
+        self.digests = _choice(
+            self.tr("Header and data digest"), [(translated(text), (h, d)) for text, h, d in DIGESTS]
+        )
+        self.interface = _choice(self.tr("Interface"), [])
+        self.favourite = QCheckBox(self.tr("Remember as favourite"))
+        self.favourite.setToolTip(self.tr("Log in again when the engine starts"))
         # Where one field grows, its neighbour stays in line with its first row.
         top = Qt.AlignmentFlag.AlignTop
         grid.addWidget(self.identity, 0, 0, 1, 1, top)
@@ -154,11 +165,15 @@ class LoginForm(QWidget):
         chosen = self.interface.currentData()
         self.interface.blockSignals(True)
         self.interface.clear()
-        self.interface.addItem("Chosen by the system", "")
+        self.interface.addItem(self.tr("Chosen by the system"), "")
         for one in self._host.values("interfaces"):
             for address in one.addresses:
-                text = f"{visible(one.id, 40)} · {address} · MTU {one.mtu}"
-                self.interface.addItem(text if one.up else f"{text} · down", address)
+                text = self.tr("{id} · {address} · MTU {mtu}").format(
+                    id=visible(one.id, 40), address=address, mtu=one.mtu
+                )
+                self.interface.addItem(
+                    text if one.up else self.tr("{text} · down").format(text=text), address
+                )
         self.interface.setCurrentIndex(max(self.interface.findData(chosen), 0))
         self.interface.blockSignals(False)
 
@@ -195,17 +210,19 @@ class LoginForm(QWidget):
 
     def complaint(self) -> str:
         """What is missing or cannot be; empty when the form can be sent."""
-        for field, title in ((self.identity, "CHAP"), (self.mutual, "mutual CHAP")):
+        for field, title in ((self.identity, "CHAP"), (self.mutual, self.tr("mutual CHAP"))):
             if field.typed and not field.chap_user():
-                return f"The {title} name is missing."
+                return self.tr("The {title} name is missing.").format(title=title)
             if field.typed and not field.secret.text():
-                return f"The {title} secret is missing."
+                return self.tr("The {title} secret is missing.").format(title=title)
         if self.mutual.identity_choice() and not self.identity.identity_choice():
-            return "Mutual CHAP needs a CHAP identity of this computer as well."
+            return self.tr("Mutual CHAP needs a CHAP identity of this computer as well.")
         if self.mutual.typed and not self.identity.typed:
-            return "A typed mutual secret goes with a typed CHAP secret; save an identity for it on Secrets."
+            return self.tr(
+                "A typed mutual secret goes with a typed CHAP secret; save an identity for it on Secrets."
+            )
         if self.mutual.typed and self.mutual.secret.text() == self.identity.secret.text():
-            return "The two directions must not have the same secret (RFC 7143 §9.2.1)."
+            return self.tr("The two directions must not have the same secret (RFC 7143 §9.2.1).")
         return ""
 
     def forget(self) -> None:

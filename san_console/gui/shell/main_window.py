@@ -207,7 +207,10 @@ class MainWindow(QMainWindow):
         self._banner_holder.setVisible(stale)
         if stale:
             self.banner.say(
-                "The connection to the engine is gone. What you see is from before; it is being tried again.",
+                self.tr(
+                    "The connection to the engine is gone. What you see is from before; "
+                    "it is being tried again."
+                ),
                 "",
                 text,
             )

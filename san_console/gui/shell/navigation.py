@@ -13,6 +13,7 @@ from san_console.gui.bridge.host import QtHost
 from san_console.gui.icons import pixmap
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import ICON_PX, NAVIGATION_WIDTH_PX
+from san_console.gui.translation import translated
 from san_console.gui.views.registry import PAGES, Badge, PageSpec
 from san_console.gui.widgets.cards import vertical
 from san_console.gui.widgets.labels import PlainLabel
@@ -29,11 +30,12 @@ class NavigationItem(QAbstractButton):
         self._badge = Badge("")
         self.setCheckable(True)
         self.setAutoExclusive(True)
-        self.setText(spec.title)
+        self._title = translated(spec.title)
+        self.setText(self._title)
         self.setFixedHeight(ITEM_HEIGHT_PX)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip(f"{spec.title}  Ctrl+{number}")
-        self.setAccessibleName(spec.title)
+        self.setToolTip(self.tr("{title}  Ctrl+{number}").format(title=self._title, number=number))
+        self.setAccessibleName(self._title)
         self.setAttribute(Qt.WidgetAttribute.WA_Hover)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
@@ -43,7 +45,7 @@ class NavigationItem(QAbstractButton):
     def show_badge(self, badge: Badge) -> None:
         if badge != self._badge:
             self._badge = badge
-            self.setAccessibleName(f"{self.spec.title}, {badge.text}" if badge.text else self.spec.title)
+            self.setAccessibleName(f"{self._title}, {badge.text}" if badge.text else self._title)
             self.update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -110,7 +112,7 @@ class Navigation(QFrame):
     def __init__(self, host: QtHost, on_choose: Callable[[str], object]) -> None:
         super().__init__()
         self.setObjectName("navigation")
-        self.setAccessibleName("Pages")
+        self.setAccessibleName(self.tr("Pages"))
         self.setFixedWidth(NAVIGATION_WIDTH_PX)
         self._host = host
         self.items: dict[str, NavigationItem] = {}
@@ -122,7 +124,7 @@ class Navigation(QFrame):
                 if group:
                     box.addSpacing(10)
                 group = spec.group
-                label = PlainLabel(group, style="section")
+                label = PlainLabel(translated(group), style="section")
                 label.setContentsMargins(8, 2, 0, 5)
                 box.addWidget(label)
             item = NavigationItem(spec, number)

@@ -48,17 +48,17 @@ class NotificationPanel(Frame):
         super().__init__("popup", parent)
         self._context = context
         self._rows: dict[str, JobRow] = {}
-        self.setAccessibleName("Notifications")
+        self.setAccessibleName(self.tr("Notifications"))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedWidth(WIDTH_PX)
         box = vertical(self, margin=12, gap=8)
-        box.addWidget(PlainLabel("Tasks", style="strong"))
+        box.addWidget(PlainLabel(self.tr("Tasks"), style="strong"))
         self._tasks = vertical(gap=0)
-        self._no_tasks = PlainLabel("Nothing is running.", style="muted")
+        self._no_tasks = PlainLabel(self.tr("Nothing is running."), style="muted")
         box.addWidget(self._no_tasks)
         box.addLayout(self._tasks)
         box.addWidget(Line())
-        box.addWidget(PlainLabel("Lately", style="strong"))
+        box.addWidget(PlainLabel(self.tr("Lately"), style="strong"))
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -71,7 +71,7 @@ class NotificationPanel(Frame):
         box.addWidget(area, 1)
         row = horizontal()
         row.addStretch()
-        row.addWidget(Button("All events", self._all_events))
+        row.addWidget(Button(self.tr("All events"), self._all_events))
         box.addLayout(row)
         context.host.changed.connect(self._changed)
         context.host.reset.connect(self._refresh)
@@ -116,7 +116,7 @@ class NotificationPanel(Frame):
         for event in sorted(events, key=lambda event: -event.at)[:MAX_EVENTS]:
             self._events.addWidget(_EventRow(event, now))
         if not events:
-            self._events.addWidget(PlainLabel("Nothing went wrong.", style="muted"))
+            self._events.addWidget(PlainLabel(self.tr("Nothing went wrong."), style="muted"))
         self._events.addStretch(1)
 
     def _cancel(self, job_id: str) -> None:

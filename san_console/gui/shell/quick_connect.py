@@ -22,6 +22,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.shell.login_form import NEW_IDENTITY
 from san_console.gui.shell.quick_face import QuickConnectFace
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise
 from san_console.names.portal import Portal
@@ -30,7 +31,7 @@ from san_console.names.url import IscsiUrl
 LUN_WAIT_MS: Final = 3_000
 """How long after a log-in the LUNs are waited for before the session is shown instead."""
 
-_START: Final = "Where is the storage?"
+_START: Final = QT_TRANSLATE_NOOP("Table", "Where is the storage?")
 
 
 class QuickConnectPanel(QuickConnectFace):
@@ -65,7 +66,7 @@ class QuickConnectPanel(QuickConnectFace):
     def open_idle(self) -> None:
         """The field has the focus: say what can be typed."""
         if self.step == "idle":
-            self.show_step("idle", _START)
+            self.show_step("idle", translated(_START))
 
     def begin(self, text: str) -> None:
         """Enter in the field."""
@@ -76,9 +77,9 @@ class QuickConnectPanel(QuickConnectFace):
         try:
             self._understand(text)
         except NamesError as error:
-            self.show_step("idle", _START)
+            self.show_step("idle", translated(_START))
             self.problem.say(
-                str(error), "", "an address, an iSCSI name (iqn., eui., naa.) or an iscsi:// URL"
+                str(error), "", self.tr("an address, an iSCSI name (iqn., eui., naa.) or an iscsi:// URL")
             )
             self.fit()
 
@@ -114,11 +115,13 @@ class QuickConnectPanel(QuickConnectFace):
             name = normalise(text)
             target = self._host.get("targets", name)
             if target is None:
-                self.show_step("idle", _START)
+                self.show_step("idle", translated(_START))
                 self.problem.say(
-                    "This target is not known yet, and a name alone does not say where it is.",
+                    self.tr("This target is not known yet, and a name alone does not say where it is."),
                     "",
-                    f"type iscsi://ADDRESS/{name}, or the address of a portal of the target",
+                    self.tr("type iscsi://ADDRESS/{name}, or the address of a portal of the target").format(
+                        name=name
+                    ),
                 )
                 self.fit()
                 return
@@ -130,7 +133,7 @@ class QuickConnectPanel(QuickConnectFace):
 
     def _look(self, address: str) -> None:
         self._address = address
-        self.show_step("looking", f"Asking {self._address} for its targets")
+        self.show_step("looking", self.tr("Asking {address} for its targets").format(address=self._address))
         known = self._host.get("sources", address)
         if known is not None:
             self._source_id = known.id
@@ -171,12 +174,15 @@ class QuickConnectPanel(QuickConnectFace):
             self._call_run()
             return
         if problem.code == "authentication":
-            self.show_step("credentials", f"{self._address} asks for CHAP before it names its targets")
+            self.show_step(
+                "credentials",
+                self.tr("{address} asks for CHAP before it names its targets").format(address=self._address),
+            )
             self.problem.show_problem(problem)
         else:
-            self.show_step("idle", _START)
-            self.title.setText(f"Nothing found at {self._address}")
-            self.problem.show_problem(problem, ("Try again", self._again))
+            self.show_step("idle", translated(_START))
+            self.title.setText(self.tr("Nothing found at {address}").format(address=self._address))
+            self.problem.show_problem(problem, (self.tr("Try again"), self._again))
         self.fit()
 
     def _again(self) -> None:
@@ -199,7 +205,7 @@ class QuickConnectPanel(QuickConnectFace):
             )
             self._host.call("sources.add", params, self._added, self._failed_to_look, owner=self)
 
-        self.show_step("looking", f"Asking {self._address} for its targets")
+        self.show_step("looking", self.tr("Asking {address} for its targets").format(address=self._address))
         self._host.call("sources.remove", ById(id=self._source_id or address), add, add, owner=self)
 
     def _show_targets(self, source: Source) -> None:
@@ -209,12 +215,12 @@ class QuickConnectPanel(QuickConnectFace):
             return
         self.show_step("targets", "")
         if not found:
-            self.show_step("idle", _START)
-            self.title.setText(f"{self._address} names no target")
+            self.show_step("idle", translated(_START))
+            self.title.setText(self.tr("{address} names no target").format(address=self._address))
             self.problem.say(
-                "The portal answers, but shows this computer no target.",
+                self.tr("The portal answers, but shows this computer no target."),
                 self._address,
-                "whether the target allows this initiator's name (first page, or Settings)",
+                self.tr("whether the target allows this initiator's name (first page, or Settings)"),
             )
             self.fit()
             return
@@ -240,12 +246,12 @@ class QuickConnectPanel(QuickConnectFace):
             self.form.identity.choose(mine[0] if mine else NEW_IDENTITY)
             if not mine:
                 self.form.identity.user.setText(user)
-        title = f"Log in to {words.short_name(target)}"
+        title = self.tr("Log in to {target}").format(target=words.short_name(target))
         self.show_step("login", title, f"{target} at {portal}")
         asks = isinstance(known, Target) and any(
             p.asks_for_chap for p in known.portals if p.address == portal
         )
-        self.pill.show_tag("asks for CHAP" if asks else "", "warning")
+        self.pill.show_tag(self.tr("asks for CHAP") if asks else "", "warning")
         if asks and not self.form.identity.identity_choice():
             self._offer_chap()
         self.form.identity.choice.setFocus() if asks else self.go_button.setFocus()
@@ -269,7 +275,7 @@ class QuickConnectPanel(QuickConnectFace):
             if self._complain():
                 self._look_with_credentials()
         elif self.step == "login" and self._complain():
-            self.set_busy(True, "Logging in")
+            self.set_busy(True, self.tr("Logging in"))
             self._cancel_call = self._host.call(
                 "sessions.login", self._params(), self._logged_in, self._refused, owner=self
             )
@@ -295,7 +301,7 @@ class QuickConnectPanel(QuickConnectFace):
 
     def _test(self) -> None:
         if not self.busy and self._complain():
-            self.set_busy(True, "Testing")
+            self.set_busy(True, self.tr("Testing"))
             self._cancel_call = self._host.call(
                 "sessions.test", self._params(), self._tested, self._refused, owner=self
             )
@@ -303,10 +309,14 @@ class QuickConnectPanel(QuickConnectFace):
     def _tested(self, result: TrialResult) -> None:
         self.set_busy(False)
         if result.ok:
-            auth = f"Authentication: {result.auth}. " if result.auth else ""
-            self.verdict.say(f"It works ({result.took_ms:.0f} ms).", "", f"{auth}{result.text}")
+            auth = self.tr("Authentication: {auth}. ").format(auth=result.auth) if result.auth else ""
+            self.verdict.say(
+                self.tr("It works ({took_ms:.0f} ms).").format(took_ms=result.took_ms),
+                "",
+                f"{auth}{result.text}",
+            )
         else:
-            self.problem.say("It does not work.", "", result.text)
+            self.problem.say(self.tr("It does not work."), "", result.text)
         self.fit()
 
     def _refused(self, problem: Problem) -> None:
@@ -315,7 +325,7 @@ class QuickConnectPanel(QuickConnectFace):
             return
         self.problem.show_problem(problem)
         if problem.code == "authentication":
-            self.pill.show_tag("asks for CHAP", "warning")
+            self.pill.show_tag(self.tr("asks for CHAP"), "warning")
             if not self.form.identity.identity_choice():
                 self._offer_chap()
             self.form.identity.choice.setFocus()
@@ -323,8 +333,11 @@ class QuickConnectPanel(QuickConnectFace):
 
     def _logged_in(self, session: Session) -> None:
         self.set_busy(False)
-        auth = "" if session.auth in ("", "None") else f" with {session.auth}"
-        self._context.window.say(f"Logged in to {words.short_name(session.target)}{auth}", "good")
+        auth = "" if session.auth in ("", "None") else self.tr(" with {auth}").format(auth=session.auth)
+        self._context.window.say(
+            self.tr("Logged in to {target}{auth}").format(target=words.short_name(session.target), auth=auth),
+            "good",
+        )
         self.close_panel()
         self._go_to_lun(session.id, LUN_WAIT_MS)
 
@@ -367,7 +380,7 @@ class QuickConnectPanel(QuickConnectFace):
             self.fit()
             return
         QGuiApplication.clipboard().setText(text)
-        self._context.window.say("The command is copied, without any secret", "good")
+        self._context.window.say(self.tr("The command is copied, without any secret"), "good")
 
     # showing
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QProgressBar, QWidget
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.shell.login_form import LoginForm
 from san_console.gui.shell.quick_targets import TargetList
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Frame, horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
@@ -22,14 +23,19 @@ SPINNER_AFTER_MS: Final = 200
 Step = Literal["idle", "looking", "targets", "login", "credentials"]
 
 _COUNTED: Final[dict[Step, str]] = {
-    "targets": "step 1 of 2",
-    "credentials": "step 1 of 2",
-    "login": "step 2 of 2",
+    "targets": QT_TRANSLATE_NOOP("Table", "step 1 of 2"),
+    "credentials": QT_TRANSLATE_NOOP("Table", "step 1 of 2"),
+    "login": QT_TRANSLATE_NOOP("Table", "step 2 of 2"),
 }
-_VERBS: Final[dict[Step, str]] = {"targets": "Go on", "credentials": "Look again", "login": "Log in"}
-_HINTS: Final = (
+_VERBS: Final[dict[Step, str]] = {
+    "targets": QT_TRANSLATE_NOOP("Table", "Go on"),
+    "credentials": QT_TRANSLATE_NOOP("Table", "Look again"),
+    "login": QT_TRANSLATE_NOOP("Table", "Log in"),
+}
+_HINTS: Final = QT_TRANSLATE_NOOP(
+    "Table",
     "An address finds targets by SendTargets: 10.20.0.11, san.example:3260, [fd00::5].\n"
-    "A target's name, if it is known here, or iscsi://address/name goes straight to the log-in."
+    "A target's name, if it is known here, or iscsi://address/name goes straight to the log-in.",
 )
 
 
@@ -41,7 +47,7 @@ class QuickConnectFace(Frame):
         self.step: Step = "idle"
         self.busy = False
         self._polished = False
-        self.setAccessibleName("Quick Connect")
+        self.setAccessibleName(self.tr("Quick Connect"))
         self.setFixedWidth(WIDTH_PX)
         self._box = vertical(self, margin=14, gap=10)
         self._build_head()
@@ -67,11 +73,11 @@ class QuickConnectFace(Frame):
         self._box.addWidget(self._subtitle)
 
     def _build_pages(self, host: QtHost) -> None:
-        self._hints = PlainLabel(_HINTS, style="muted", wrap=True)
+        self._hints = PlainLabel(translated(_HINTS), style="muted", wrap=True)
         self._bar = QProgressBar()
         self._bar.setRange(0, 0)
         self._bar.setTextVisible(False)
-        self._bar.setAccessibleName("Looking for targets")
+        self._bar.setAccessibleName(self.tr("Looking for targets"))
         waiting = QWidget()
         inside = vertical(waiting, gap=8)
         inside.addWidget(self._hints)
@@ -88,17 +94,17 @@ class QuickConnectFace(Frame):
 
     def _build_buttons(self) -> None:
         row = horizontal(gap=8)
-        self._copy_label = PlainLabel("Copy as", style="muted")
-        self.copy_iscsiadm = Button("iscsiadm", kind="link", tip="Copy the command")
-        self.copy_cli = Button("san-console", kind="link", tip="Copy the command")
-        self.copy_iscsiadm.setAccessibleName("Copy as iscsiadm command")
-        self.copy_cli.setAccessibleName("Copy as san-console command")
+        self._copy_label = PlainLabel(self.tr("Copy as"), style="muted")
+        self.copy_iscsiadm = Button("iscsiadm", kind="link", tip=self.tr("Copy the command"))
+        self.copy_cli = Button("san-console", kind="link", tip=self.tr("Copy the command"))
+        self.copy_iscsiadm.setAccessibleName(self.tr("Copy as iscsiadm command"))
+        self.copy_cli.setAccessibleName(self.tr("Copy as san-console command"))
         for widget in (self._copy_label, self.copy_iscsiadm, self.copy_cli):
             row.addWidget(widget)
         row.addStretch(1)
-        self.test_button = Button("Test", tip="Log in, look, and log out again")
-        self.cancel_button = Button("Cancel")
-        self.go_button = Button("Log in", kind="primary")
+        self.test_button = Button(self.tr("Test"), tip=self.tr("Log in, look, and log out again"))
+        self.cancel_button = Button(self.tr("Cancel"))
+        self.go_button = Button(self.tr("Log in"), kind="primary")
         for button in (self.test_button, self.cancel_button, self.go_button):
             row.addWidget(button)
         self._box.addLayout(row)
@@ -108,7 +114,7 @@ class QuickConnectFace(Frame):
         self.busy = busy
         for widget in (self.form, self.test_button, self.go_button):
             widget.setEnabled(not busy)
-        self._step_label.setText(f"{text}…" if busy else _COUNTED.get(self.step, ""))
+        self._step_label.setText(f"{text}…" if busy else translated(_COUNTED.get(self.step, "")))
         if not busy:
             self.go_button.setFocus()
 
@@ -132,11 +138,11 @@ class QuickConnectFace(Frame):
         for widget in (self._copy_label, self.copy_iscsiadm, self.copy_cli, self.test_button):
             widget.setVisible(login)
         self.go_button.setVisible(step in _VERBS)
-        self.go_button.setText(_VERBS.get(step, ""))
+        self.go_button.setText(translated(_VERBS.get(step, "")))
         self.go_button.setEnabled(True)
         self.form.setEnabled(True)
         self.form.favourite.setVisible(login)
-        self._step_label.setText(_COUNTED.get(step, ""))
+        self._step_label.setText(translated(_COUNTED.get(step, "")))
         self.fit()
 
     def _show_bar(self) -> None:

@@ -14,6 +14,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.states import UP_STATE, trouble
 from san_console.gui.theme.tokens import STATUS_BAR_HEIGHT_PX, Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import horizontal
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
@@ -22,26 +23,33 @@ from san_console.gui.widgets.state import Dot
 SLOW_LOOP_MS: Final = 50.0
 """An engine whose loop comes round so late answers visibly late."""
 
-STATE_WORDS: Final[dict[str, tuple[str, Tone]]] = {
-    "connecting": ("Connecting to the engine", "warning"),
-    "starting": ("Starting the engine", "warning"),
-    "connected": ("Engine running", "good"),
-    "lost": ("Engine lost", "bad"),
-    "incompatible": ("Engine of another version", "bad"),
-    "refused": ("Engine refused", "bad"),
+_STATE_WORDS: Final[dict[str, tuple[str, Tone]]] = {
+    "connecting": (QT_TRANSLATE_NOOP("Table", "Connecting to the engine"), "warning"),
+    "starting": (QT_TRANSLATE_NOOP("Table", "Starting the engine"), "warning"),
+    "connected": (QT_TRANSLATE_NOOP("Table", "Engine running"), "good"),
+    "lost": (QT_TRANSLATE_NOOP("Table", "Engine lost"), "bad"),
+    "incompatible": (QT_TRANSLATE_NOOP("Table", "Engine of another version"), "bad"),
+    "refused": (QT_TRANSLATE_NOOP("Table", "Engine refused"), "bad"),
 }
 _KEYRING_WORDS: Final[dict[str, tuple[str, Tone]]] = {
-    "unlocked": ("unlocked", "text"),
-    "locked": ("locked", "warning"),
-    "missing": ("none", "warning"),
-    "memory": ("secrets in memory", "warning"),
-    "unknown": ("looking", "muted"),
+    "unlocked": (QT_TRANSLATE_NOOP("Table", "unlocked"), "text"),
+    "locked": (QT_TRANSLATE_NOOP("Table", "locked"), "warning"),
+    "missing": (QT_TRANSLATE_NOOP("Table", "none"), "warning"),
+    "memory": (QT_TRANSLATE_NOOP("Table", "secrets in memory"), "warning"),
+    "unknown": (QT_TRANSLATE_NOOP("Table", "looking"), "muted"),
 }
+
+
+def state_words(state: str) -> tuple[str, Tone]:
+    """`Engine running` and its tone."""
+    word, tone = _STATE_WORDS[state]
+    return translated(word), tone
 
 
 def keyring_words(keyring: Keyring) -> tuple[str, Tone]:
     """`GNOME Keyring, unlocked` and its tone."""
-    word, tone = _KEYRING_WORDS[keyring.state]
+    marked, tone = _KEYRING_WORDS[keyring.state]
+    word = translated(marked)
     if keyring.state in ("unlocked", "locked") and keyring.backend:
         return f"{keyring.backend}, {word}", tone
     return word, tone
@@ -72,7 +80,7 @@ class StatusBar(QFrame):
     def __init__(self, host: QtHost, on_go: Callable[[str], object], on_tasks: Callable[[], object]) -> None:
         super().__init__()
         self.setObjectName("statusBar")
-        self.setAccessibleName("Status")
+        self.setAccessibleName(self.tr("Status"))
         self.setFixedHeight(STATUS_BAR_HEIGHT_PX)
         self._host = host
         row = horizontal(self, gap=18)
@@ -98,7 +106,7 @@ class StatusBar(QFrame):
 
     def refresh(self) -> None:
         host = self._host
-        _text, tone = STATE_WORDS[host.state]
+        _text, tone = state_words(host.state)
         self._dot.set_tone(tone)
         self._note.setText("" if host.state == "connected" else host.state_text)
         sessions = host.values("sessions")
@@ -106,34 +114,46 @@ class StatusBar(QFrame):
         up = sum(session.state == UP_STATE for session in sessions)
         if troubled:
             tones: tuple[Tone | None, ...] = (None, "text", "muted", "warning")
-            self._sessions.say("", str(len(sessions)), "sessions ·", troubled, tones=tones)
+            self._sessions.say("", str(len(sessions)), self.tr("sessions ·"), troubled, tones=tones)
         else:
-            self._sessions.say("", str(up), "session up" if up == 1 else "sessions up")
+            self._sessions.say("", str(up), self.tr("session up") if up == 1 else self.tr("sessions up"))
         engine = host.engine
         if engine is not None:
             word, keyring_tone = keyring_words(engine.keyring)
-            self._keyring.say("Keyring:", word, tones=(None, keyring_tone))
+            self._keyring.say(self.tr("Keyring:"), word, tones=(None, keyring_tone))
             self._keyring.setToolTip(engine.keyring.fix)
         running = sum(job.state == "running" for job in host.values("jobs"))
-        self.tasks.setText(f"{words.counted(running, 'task')} running" if running else "No tasks")
-        self.tasks.setAccessibleName(f"{self.tasks.text()}. Show tasks")
+        self.tasks.setText(
+            self.tr("{running} running").format(running=words.counted(running, "task"))
+            if running
+            else self.tr("No tasks")
+        )
+        self.tasks.setAccessibleName(self.tr("{text}. Show tasks").format(text=self.tasks.text()))
         for figure in (self._sessions, self._traffic, self._keyring):
             figure.setVisible(engine is not None)
         self.refresh_figures()
 
     def refresh_figures(self) -> None:
         host = self._host
-        text, tone = STATE_WORDS[host.state]
+        text, tone = state_words(host.state)
         sample = host.replica.newest_sample("engine")
         if host.state != "connected":
             stale = words.duration(time.time() - host.state_since)
             self._engine.say(
-                "", text, f"· figures are {stale} old" if host.engine else "", tones=(None, tone)
+                "",
+                text,
+                self.tr("· figures are {stale} old").format(stale=stale) if host.engine else "",
+                tones=(None, tone),
             )
         elif sample is None:
             self._engine.say("", text)
         else:
             lag_tone: Tone = "warning" if sample.loop_lag_ms > SLOW_LOOP_MS else "muted"
-            self._engine.say("", text, f"· loop {sample.loop_lag_ms:.1f} ms", tones=(None, "text", lag_tone))
+            self._engine.say(
+                "",
+                text,
+                self.tr("· loop {loop_lag_ms:.1f} ms").format(loop_lag_ms=sample.loop_lag_ms),
+                tones=(None, "text", lag_tone),
+            )
         read, write = (sample.read_bytes_per_s, sample.write_bytes_per_s) if sample else (0.0, 0.0)
-        self._traffic.say("Read", words.rate(read), "· Write", words.rate(write))
+        self._traffic.say(self.tr("Read"), words.rate(read), self.tr("· Write"), words.rate(write))

@@ -13,12 +13,13 @@ from san_console.gui.bridge.host import QtHost
 from san_console.gui.icons import icon, set_icon
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import NAVIGATION_WIDTH_PX, TOP_BAR_HEIGHT_PX
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import IconButton
 from san_console.gui.widgets.cards import horizontal
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
 
 QUICK_WIDTH_PX: Final = 505
-PLACEHOLDER: Final = "Quick Connect: address, iSCSI name or iscsi:// URL"
+PLACEHOLDER: Final = QT_TRANSLATE_NOOP("Table", "Quick Connect: address, iSCSI name or iscsi:// URL")
 
 
 _WISHES: Final = (
@@ -37,9 +38,9 @@ class QuickConnectField(QLineEdit):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("quickConnect")
-        self.setPlaceholderText(PLACEHOLDER)
-        self.setAccessibleName("Quick Connect")
-        self.setAccessibleDescription("An address, an iSCSI name or an iscsi:// URL; Enter goes on")
+        self.setPlaceholderText(translated(PLACEHOLDER))
+        self.setAccessibleName(self.tr("Quick Connect"))
+        self.setAccessibleDescription(self.tr("An address, an iSCSI name or an iscsi:// URL; Enter goes on"))
         self.setMaxLength(1024)
         self.setMinimumWidth(260)
         self.setMaximumWidth(QUICK_WIDTH_PX)
@@ -89,12 +90,16 @@ class Bell(IconButton):
     """Notifications, with a dot while there are unread ones."""
 
     def __init__(self, on_click: Callable[[], object]) -> None:
-        super().__init__("bell", "Notifications", on_click)
+        super().__init__("bell", self.tr("Notifications"), on_click)
         self._unread = 0
 
     def show_unread(self, number: int) -> None:
         self._unread = number
-        self.setAccessibleName(f"Notifications, {number} unread" if number else "Notifications")
+        self.setAccessibleName(
+            self.tr("Notifications, {number} unread").format(number=number)
+            if number
+            else self.tr("Notifications")
+        )
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -113,7 +118,7 @@ class TopBar(QFrame):
     ) -> None:
         super().__init__()
         self.setObjectName("topBar")
-        self.setAccessibleName("Top bar")
+        self.setAccessibleName(self.tr("Top bar"))
         self.setFixedHeight(TOP_BAR_HEIGHT_PX)
         row: QHBoxLayout = horizontal(self, gap=0)
         row.setContentsMargins(12, 0, 8, 0)
@@ -121,7 +126,7 @@ class TopBar(QFrame):
         name.setFixedWidth(NAVIGATION_WIDTH_PX)
         inside = horizontal(name, gap=8)
         picture = QLabel()
-        picture.setAccessibleName("Host")
+        picture.setAccessibleName(self.tr("Host"))
         set_icon(picture, "monitor", "text", tokens())
         self.host_name = ElidedLabel(host.backend.name, style="strong")
         inside.addWidget(picture)
@@ -131,7 +136,7 @@ class TopBar(QFrame):
         row.addWidget(self.quick, 4)
         row.addStretch(1)
         self.bell = Bell(on_notifications)
-        self.settings = IconButton("settings", "Settings", on_settings)
+        self.settings = IconButton("settings", self.tr("Settings"), on_settings)
         row.addWidget(self.bell)
         row.addWidget(self.settings)
 

@@ -26,6 +26,7 @@ from san_console.gui.states import (
     session_state,
     source_line,
 )
+from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
 from san_console.gui.views.target_details import ChangesTab, LoginTab, PortalsTab, found_by
 from san_console.gui.widgets.buttons import Button, enable
@@ -41,16 +42,24 @@ ALL: Final = "*"
 
 class DiscoverPage(Page):
     key = "discover"
-    title = "Discover"
+    title = QT_TRANSLATE_NOOP("Table", "Discover")
     collections = ("sources", "targets", "sessions", "interfaces")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.again = Button("Discover again", self.renew, icon="refresh-cw", tip="Ask all sources again (F5)")
-        add_portal = Button("Add portal", partial(self._add, "sendtargets"), icon="plus")
-        add_isns = Button("Add iSNS server", partial(self._add, "isns"), icon="plus")
+        self.again = Button(
+            self.tr("Discover again"),
+            self.renew,
+            icon="refresh-cw",
+            tip=self.tr("Ask all sources again (F5)"),
+        )
+        add_portal = Button(self.tr("Add portal"), partial(self._add, "sendtargets"), icon="plus")
+        add_isns = Button(self.tr("Add iSNS server"), partial(self._add, "isns"), icon="plus")
         self.log_in = Button(
-            "Log in…", self._log_in, kind="primary", tip="Log in to the selected target (Ctrl+L)"
+            self.tr("Log in…"),
+            self._log_in,
+            kind="primary",
+            tip=self.tr("Log in to the selected target (Ctrl+L)"),
         )
         self.log_in.setShortcut("Ctrl+L")
         self.set_actions(self.again, add_portal, add_isns, self.log_in)
@@ -65,7 +74,7 @@ class DiscoverPage(Page):
     def _build_sources(self) -> Card:
         card = Card(margin=6)
         card.setMinimumWidth(190)
-        self.sources = SideList("Sources")
+        self.sources = SideList(self.tr("Sources"))
         self.sources.chosen.connect(self._restrict)
         self.sources.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.sources.customContextMenuRequested.connect(self._show_source_menu)
@@ -83,17 +92,17 @@ class DiscoverPage(Page):
         }
         self.model = ObjectTableModel(self._columns(), fields=fields)
         chips = (
-            ("all", "All", None),
-            ("new", "New", lambda t: t.change == "new"),
-            ("out", "Not logged in", lambda t: not t.session_ids),
-            ("unreachable", "Unreachable", is_unreachable),
+            ("all", self.tr("All"), None),
+            ("new", self.tr("New"), lambda t: t.change == "new"),
+            ("out", self.tr("Not logged in"), lambda t: not t.session_ids),
+            ("unreachable", self.tr("Unreachable"), is_unreachable),
         )
-        self.filter = FilterRow(self.model, "Filter targets", chips)
+        self.filter = FilterRow(self.model, self.tr("Filter targets"), chips)
         box.addWidget(self.filter)
         self.problem = InlineProblem()
         box.addWidget(self.problem)
         self.table = TableView(
-            self.model, "Targets", preferences=self.context.preferences, layout_key="discover"
+            self.model, self.tr("Targets"), preferences=self.context.preferences, layout_key="discover"
         )
         self.table.chosen.connect(self._chosen)
         self.table.opened.connect(lambda _id: self._log_in())
@@ -101,9 +110,9 @@ class DiscoverPage(Page):
         self.table.fill_menu = self._fill_menu
         self.empty = EmptyState(
             "search",
-            "No targets yet",
-            "Give the address of a portal or of an iSNS server.",
-            "Add portal",
+            self.tr("No targets yet"),
+            self.tr("Give the address of a portal or of an iSNS server."),
+            self.tr("Add portal"),
             partial(self._add, "sendtargets"),
         )
         self.card = TableCard(self.table, self.empty, self.filter.clear)
@@ -113,9 +122,9 @@ class DiscoverPage(Page):
             context,
             "discover",
             (
-                ("portals", "Portals", lambda: PortalsTab(context)),
-                ("changes", "What changed", lambda: ChangesTab(context)),
-                ("login", "Log-in settings", lambda: LoginTab(context)),
+                ("portals", self.tr("Portals"), lambda: PortalsTab(context)),
+                ("changes", self.tr("What changed"), lambda: ChangesTab(context)),
+                ("login", self.tr("Log-in settings"), lambda: LoginTab(context)),
             ),
         )
         self.splitter = KeptSplitter(
@@ -129,18 +138,18 @@ class DiscoverPage(Page):
         return [
             Column(
                 "change",
-                "Change",
+                self.tr("Change"),
                 lambda t: t.change,
                 sort=lambda t: order[t.change],
                 kind="tag",
                 tone=change_tone,
                 width=88,
             ),
-            Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
-            Column("alias", "Alias", lambda t: t.alias, width=120, hidden=True),
+            Column("target", self.tr("Target"), lambda t: t.id, mono=True, elide_middle=True, stretch=True),
+            Column("alias", self.tr("Alias"), lambda t: t.alias, width=120, hidden=True),
             Column(
                 "portals",
-                "Portals",
+                self.tr("Portals"),
                 lambda t: str(len(live_portals(t))),
                 sort=lambda t: len(live_portals(t)),
                 right=True,
@@ -148,14 +157,16 @@ class DiscoverPage(Page):
             ),
             Column(
                 "reachable",
-                "Reachable",
+                self.tr("Reachable"),
                 lambda t: reach(t)[0],
                 kind="state",
                 tone=lambda t: reach(t)[1],
                 width=128,
             ),
-            Column("found", "Found by", lambda t: found_by(self.host, t.found_by), muted=True, width=138),
-            Column("session", "Session", self._session_word, width=108),
+            Column(
+                "found", self.tr("Found by"), lambda t: found_by(self.host, t.found_by), muted=True, width=138
+            ),
+            Column("session", self.tr("Session"), self._session_word, width=108),
         ]
 
     # sources
@@ -185,7 +196,7 @@ class DiscoverPage(Page):
         if problem is None or source is None:
             self.problem.hide()
             return
-        self.problem.show_problem(problem, ("Try again", partial(self._run, source.id)))
+        self.problem.show_problem(problem, (self.tr("Try again"), partial(self._run, source.id)))
 
     def _add(self, kind: Any) -> None:
         from san_console.gui.dialogs.add_source import AddSourceDialog
@@ -204,15 +215,15 @@ class DiscoverPage(Page):
         menu = QMenu(self)
         source = self.host.get("sources", self.sources.current_id)
         if source is not None and source.kind != "manual":
-            add_action(menu, "Discover again", partial(self._run, source.id), icon="refresh-cw")
+            add_action(menu, self.tr("Discover again"), partial(self._run, source.id), icon="refresh-cw")
             isns = source.kind == "isns"
             copy = partial(self._copy, lambda: commands.discover(source.address, isns=isns))
-            add_action(menu, "Copy as san-console command", copy, icon="terminal")
+            add_action(menu, self.tr("Copy as san-console command"), copy, icon="terminal")
             menu.addSeparator()
-            add_action(menu, "Remove source…", self._ask_remove_source, icon="trash-2", danger=True)
+            add_action(menu, self.tr("Remove source…"), self._ask_remove_source, icon="trash-2", danger=True)
         else:
-            add_action(menu, "Add target by hand…", self._add_target, icon="plus")
-            add_action(menu, "Discover again at all sources", self.renew, icon="refresh-cw")
+            add_action(menu, self.tr("Add target by hand…"), self._add_target, icon="plus")
+            add_action(menu, self.tr("Discover again at all sources"), self.renew, icon="refresh-cw")
         popup(menu, self.sources.viewport().mapToGlobal(where))
 
     def _ask_remove_source(self) -> None:
@@ -220,11 +231,15 @@ class DiscoverPage(Page):
         if source is None or source.kind == "manual":
             return
         only = [t for t in self.host.values("targets") if t.found_by == [source.id] and not t.session_ids]
-        text = "It is not asked any more. Sessions and log-in settings stay."
-        lines = [f"{words.counted(len(only), 'target')} found by nothing else"] if only else []
+        text = self.tr("It is not asked any more. Sessions and log-in settings stay.")
+        lines = (
+            [self.tr("{only} found by nothing else").format(only=words.counted(len(only), "target"))]
+            if only
+            else []
+        )
         Confirmation(
-            f"Remove the source {source.address}?",
-            "Remove source",
+            self.tr("Remove the source {address}?").format(address=source.address),
+            self.tr("Remove source"),
             lambda dialog: self.host.call(
                 "sources.remove", ById(id=source.id), dialog.finished_ok, dialog.finished_badly, owner=dialog
             ),
@@ -250,13 +265,19 @@ class DiscoverPage(Page):
             source for source in self.host.values("sources") if source.kind != "manual" or source.target_count
         ]
         changed = sum(bool(target.change) for target in targets)
-        text = f"{words.counted(len(targets), 'target')} from {words.counted(len(sources), 'source')}"
+        text = self.tr("{targets} from {sources}").format(
+            targets=words.counted(len(targets), "target"), sources=words.counted(len(sources), "source")
+        )
         if changed:
-            text += f", {words.counted(changed, 'change')} since your last look"
+            text += self.tr(", {changed} since your last look").format(
+                changed=words.counted(changed, "change")
+            )
         self.summary.setText(text)
         running = any(source.state == "running" for source in sources)
-        self.again.setText("Discovering" if running else "Discover again")
-        enable(self.again, not running and bool(sources), "" if running else "There is no source to ask")
+        self.again.setText(self.tr("Discovering") if running else self.tr("Discover again"))
+        enable(
+            self.again, not running and bool(sources), "" if running else self.tr("There is no source to ask")
+        )
         self._show_source_problem()
         self.details.setVisible(bool(targets))
         self.table.select_first()
@@ -273,11 +294,11 @@ class DiscoverPage(Page):
         states = [session_state(session)[0].lower() for session in sessions if session is not None]
         if states:
             return states[0] if len(states) == 1 else f"{states[0]} ({len(states)})"
-        return "favourite" if target.login.favourite else "not logged in"
+        return "favourite" if target.login.favourite else self.tr("not logged in")
 
     def _chosen(self) -> None:
         target = self.table.current_object()
-        enable(self.log_in, target is not None, "Select a target")
+        enable(self.log_in, target is not None, self.tr("Select a target"))
         self.details.show_object(target)
 
     # actions
@@ -292,22 +313,24 @@ class DiscoverPage(Page):
         if target is None:
             return
         names = [one.id for one in self.table.selected_objects()]
-        add_action(menu, "Log in…", self._log_in, icon="log-in", shortcut="Ctrl+L")
-        add_action(menu, "Try the portals", partial(self._probe, names), icon="radar")
+        add_action(menu, self.tr("Log in…"), self._log_in, icon="log-in", shortcut="Ctrl+L")
+        add_action(menu, self.tr("Try the portals"), partial(self._probe, names), icon="radar")
         if target.session_ids:
             show = partial(self.context.window.go, "sessions", target.session_ids[0])
-            add_action(menu, "Show session", show, icon="activity")
+            add_action(menu, self.tr("Show session"), show, icon="activity")
         if any(one.change for one in self.table.selected_objects()):
-            add_action(menu, "I have seen the change", partial(self._acknowledge, names), icon="check")
+            add_action(
+                menu, self.tr("I have seen the change"), partial(self._acknowledge, names), icon="check"
+            )
         menu.addSeparator()
-        add_action(menu, "Copy name", partial(self._copy, lambda: target.id), icon="copy")
+        add_action(menu, self.tr("Copy name"), partial(self._copy, lambda: target.id), icon="copy")
         portal = best_portal(target)
         cli = partial(self._copy, lambda: commands.login(target.id, portal))
-        add_action(menu, "Copy as san-console command", cli, icon="terminal")
+        add_action(menu, self.tr("Copy as san-console command"), cli, icon="terminal")
         iscsiadm = partial(self._copy, lambda: commands.iscsiadm_login(target.id, portal))
-        add_action(menu, "Copy as iscsiadm command", iscsiadm, icon="terminal")
+        add_action(menu, self.tr("Copy as iscsiadm command"), iscsiadm, icon="terminal")
         menu.addSeparator()
-        add_action(menu, "Forget…", self._ask_forget, icon="trash-2", shortcut="Del", danger=True)
+        add_action(menu, self.tr("Forget…"), self._ask_forget, icon="trash-2", shortcut="Del", danger=True)
 
     def _probe(self, names: list[str]) -> None:
         for name in names:
@@ -329,13 +352,15 @@ class DiscoverPage(Page):
             return
         lines = [words.short_name(target.id) for target in targets[:12]]
         if len(targets) > 12:
-            lines.append(f"and {len(targets) - 12} more")
+            lines.append(self.tr("and {targets} more").format(targets=len(targets) - 12))
         many = words.counted(len(targets), "target")
         Confirmation(
-            f"Forget {many}?",
-            f"Forget {many}",
+            self.tr("Forget {many}?").format(many=many),
+            self.tr("Forget {many}").format(many=many),
             partial(self._forget, [target.id for target in targets]),
-            text="Their log-in settings go with them. A source that still names them finds them again.",
+            text=self.tr(
+                "Their log-in settings go with them. A source that still names them finds them again."
+            ),
             consequences=lines,
             parent=self,
         ).open()

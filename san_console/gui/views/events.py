@@ -22,6 +22,7 @@ from san_console.gui.models.export import ExportForm
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.models.object_names import KIND_WORDS, PAGE_OF_KIND, object_name
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.views.events_details import EventDetails
 from san_console.gui.views.page import FilterRow, KeptSplitter, Page
 from san_console.gui.widgets.buttons import Button
@@ -33,7 +34,11 @@ from san_console.gui.widgets.table import TableView
 log = logging.getLogger(__name__)
 
 SEVERITY_TONES: Final[dict[str, Tone]] = {"info": "muted", "warning": "warning", "error": "bad"}
-SEVERITY_WORDS: Final[dict[str, str]] = {"info": "Info", "warning": "Warning", "error": "Error"}
+SEVERITY_WORDS: Final[dict[str, str]] = {
+    "info": QT_TRANSLATE_NOOP("Table", "Info"),
+    "warning": QT_TRANSLATE_NOOP("Table", "Warning"),
+    "error": QT_TRANSLATE_NOOP("Table", "Error"),
+}
 _SEVERITY_ORDER: Final = {"error": 0, "warning": 1, "info": 2}
 OLDER_AT_ONCE: Final = 200
 
@@ -47,7 +52,7 @@ class EventsPage(Page):
     """All events of the engine, newest first."""
 
     key = "events"
-    title = "Events"
+    title = QT_TRANSLATE_NOOP("Table", "Events")
     collections = ("events",)
 
     def __init__(self, context: Context) -> None:
@@ -57,11 +62,17 @@ class EventsPage(Page):
             fields={"kind": lambda event: event.kind, "id": lambda event: event.object_id},
         )
         self.older_button = Button(
-            self.tr("Load older"), self._load_older, icon="history", tip="Events older than the newest 1,000"
+            self.tr("Load older"),
+            self._load_older,
+            icon="history",
+            tip=self.tr("Events older than the newest 1,000"),
         )
         export = Button(self.tr("Export"), icon="download")
         menu = QMenu(export)
-        forms: tuple[tuple[ExportForm, str], ...] = (("csv", "As CSV…"), ("json", "As JSON…"))
+        forms: tuple[tuple[ExportForm, str], ...] = (
+            ("csv", self.tr("As CSV…")),
+            ("json", self.tr("As JSON…")),
+        )
         for form, title in forms:
             add_action(menu, title, partial(self._choose_export, form))
         export.set_menu(menu)
@@ -71,10 +82,10 @@ class EventsPage(Page):
             self.model,
             self.tr("Filter: severity:error object:prod"),
             [
-                ("all", "All", None),
-                ("error", "Errors", lambda event: event.severity == "error"),
-                ("warning", "Warnings", lambda event: event.severity == "warning"),
-                ("info", "Info", lambda event: event.severity == "info"),
+                ("all", self.tr("All"), None),
+                ("error", self.tr("Errors"), lambda event: event.severity == "error"),
+                ("warning", self.tr("Warnings"), lambda event: event.severity == "warning"),
+                ("info", self.tr("Info"), lambda event: event.severity == "info"),
             ],
         )
         self.body.addWidget(self.filter)
@@ -91,7 +102,11 @@ class EventsPage(Page):
         self.table.opened.connect(self._jump)
         card = TableCard(
             self.table,
-            EmptyState("list", "Nothing has happened yet", "What the engine does is written down here."),
+            EmptyState(
+                "list",
+                self.tr("Nothing has happened yet"),
+                self.tr("What the engine does is written down here."),
+            ),
             self.filter.clear,
         )
         card.setMinimumHeight(110)
@@ -111,8 +126,8 @@ class EventsPage(Page):
         return [
             Column(
                 "severity",
-                "Severity",
-                lambda event: SEVERITY_WORDS.get(event.severity, event.severity),
+                self.tr("Severity"),
+                lambda event: translated(SEVERITY_WORDS.get(event.severity, event.severity)),
                 sort=lambda event: _SEVERITY_ORDER.get(event.severity, 3),
                 kind="state",
                 tone=lambda event: SEVERITY_TONES.get(event.severity, "muted"),
@@ -120,7 +135,7 @@ class EventsPage(Page):
             ),
             Column(
                 "time",
-                "Time",
+                self.tr("Time"),
                 lambda event: absolute_time(event.at),
                 sort=lambda event: (event.at, len(event.id), event.id),
                 tooltip=lambda event: words.ago(self.context.now() - event.at),
@@ -129,22 +144,24 @@ class EventsPage(Page):
             ),
             Column(
                 "object",
-                "Object",
+                self.tr("Object"),
                 lambda event: object_name(host, event.object_kind, event.object_id),
-                tooltip=lambda event: f"{KIND_WORDS.get(event.object_kind, '')} {event.object_id}",
+                tooltip=lambda event: (
+                    f"{translated(KIND_WORDS.get(event.object_kind, ''))} {event.object_id}"
+                ),
                 elide_middle=True,
                 width=150,
             ),
             Column(
                 "what",
-                "Kind",
-                lambda event: KIND_WORDS.get(event.object_kind, event.object_kind),
+                self.tr("Kind"),
+                lambda event: translated(KIND_WORDS.get(event.object_kind, event.object_kind)),
                 muted=True,
                 width=104,
             ),
-            Column("text", "What happened", lambda event: event.text, width=300, stretch=True),
-            Column("cause", "Cause", lambda event: event.cause, width=200, hidden=True),
-            Column("side", "Decided by", lambda event: event.side, width=160, hidden=True),
+            Column("text", self.tr("What happened"), lambda event: event.text, width=300, stretch=True),
+            Column("cause", self.tr("Cause"), lambda event: event.cause, width=200, hidden=True),
+            Column("side", self.tr("Decided by"), lambda event: event.side, width=160, hidden=True),
         ]
 
     def reload(self) -> None:
@@ -160,8 +177,12 @@ class EventsPage(Page):
         day = self.context.now() - 86400
         troubles = sum(event.severity == "error" and event.at >= day for event in events)
         parts = [words.counted(len(events), "event")]
-        parts.append(f"{words.counted(troubles, 'error')} in the last day" if troubles else "no error today")
-        self.summary.setText(", ".join(parts) if events else "nothing has happened yet")
+        parts.append(
+            self.tr("{troubles} in the last day").format(troubles=words.counted(troubles, "error"))
+            if troubles
+            else self.tr("no error today")
+        )
+        self.summary.setText(", ".join(parts) if events else self.tr("nothing has happened yet"))
         self.filter.count()
         self._show_details()
 
@@ -193,8 +214,15 @@ class EventsPage(Page):
             return
         name = object_name(self.host, event.object_kind, event.object_id)
         if event.object_kind in PAGE_OF_KIND:
-            add_action(menu, f"Go to {name}", lambda: self._jump(event.id), icon="arrow-right")
-        add_action(menu, f"Only events of {name}", lambda: self._only(event), icon="search")
+            add_action(
+                menu,
+                self.tr("Go to {name}").format(name=name),
+                lambda: self._jump(event.id),
+                icon="arrow-right",
+            )
+        add_action(
+            menu, self.tr("Only events of {name}").format(name=name), lambda: self._only(event), icon="search"
+        )
 
     def _only(self, event: Event) -> None:
         self.filter.choose("all")
@@ -214,7 +242,7 @@ class EventsPage(Page):
     def _take_older(self, events: list[Event]) -> None:
         self.older_button.setEnabled(len(events) == OLDER_AT_ONCE)
         if not events:
-            self.context.window.say("There are no older events.")
+            self.context.window.say(self.tr("There are no older events."))
             return
         known = list(self.model.objects())
         self.model.set_objects([*known, *events])
@@ -227,7 +255,7 @@ class EventsPage(Page):
     def _choose_export(self, form: ExportForm) -> None:
         choose_file(
             self,
-            f"Export {words.counted(self.model.rowCount(), 'event')}",
+            self.tr("Export {rowCount}").format(rowCount=words.counted(self.model.rowCount(), "event")),
             lambda path: self.export_to(form, path),
             save=True,
             suggested=str(Path.home() / f"san-console-events.{form}"),
@@ -242,6 +270,12 @@ class EventsPage(Page):
             )
         except OSError as error:
             log.warning("events were not exported: %s", error.strerror)
-            self.context.window.say(f"Not exported: {error.strerror}. Choose another file.", "bad")
+            self.context.window.say(
+                self.tr("Not exported: {strerror}. Choose another file.").format(strerror=error.strerror),
+                "bad",
+            )
             return
-        self.context.window.say(f"{words.counted(self.model.rowCount(), 'event')} exported.", "good")
+        self.context.window.say(
+            self.tr("{rowCount} exported.").format(rowCount=words.counted(self.model.rowCount(), "event")),
+            "good",
+        )

@@ -11,6 +11,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.models.object_names import KIND_WORDS, PAGE_OF_KIND, object_name
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Card, horizontal
 from san_console.gui.widgets.key_values import KeyValues, Pair
@@ -18,8 +19,16 @@ from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.state import Pill
 from san_console.names.display import visible
 
-_TONES: Final[dict[str, Tone]] = {"info": "accent", "warning": "warning", "error": "bad"}
-_WORDS: Final[dict[str, str]] = {"info": "info", "warning": "warning", "error": "error"}
+_TONES: Final[dict[str, Tone]] = {
+    "info": "accent",
+    "warning": "warning",
+    "error": "bad",
+}
+_WORDS: Final[dict[str, str]] = {
+    "info": QT_TRANSLATE_NOOP("Table", "info"),
+    "warning": QT_TRANSLATE_NOOP("Table", "warning"),
+    "error": QT_TRANSLATE_NOOP("Table", "error"),
+}
 
 
 class EventDetails(Card):
@@ -54,18 +63,24 @@ class EventDetails(Card):
             self._pill.show_tag("", "muted")
             self._text.setText(self.tr("Select an event to read all of it."))
             return
-        self._pill.show_tag(_WORDS.get(event.severity, event.severity), _TONES.get(event.severity, "muted"))
+        self._pill.show_tag(
+            translated(_WORDS.get(event.severity, event.severity)), _TONES.get(event.severity, "muted")
+        )
         self._text.setText(visible(event.text))
         name = object_name(self._context.host, event.object_kind, event.object_id)
-        kind = KIND_WORDS.get(event.object_kind, event.object_kind)
+        kind = translated(KIND_WORDS.get(event.object_kind, event.object_kind))
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
         pairs = [
-            Pair("When", f"{when} · {words.ago(self._context.now() - event.at)}"),
-            Pair("Object", f"{kind} · {name}" if event.object_kind != "engine" else name),
+            Pair(self.tr("When"), f"{when} · {words.ago(self._context.now() - event.at)}"),
+            Pair(self.tr("Object"), f"{kind} · {name}" if event.object_kind != "engine" else name),
         ]
-        for label, text in (("Cause", event.cause), ("Decided by", event.side), ("Check", event.check)):
+        for label, text in (
+            (self.tr("Cause"), event.cause),
+            (self.tr("Decided by"), event.side),
+            (self.tr("Check"), event.check),
+        ):
             if text:
                 pairs.append(Pair(label, visible(text, 2000), wrap=True))
         self._facts.show_pairs(pairs)
-        self._jump.setText(f"Show {kind}")
-        self._jump.setAccessibleName(f"Show {kind}")
+        self._jump.setText(self.tr("Show {kind}").format(kind=kind))
+        self._jump.setAccessibleName(self.tr("Show {kind}").format(kind=kind))

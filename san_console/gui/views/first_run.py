@@ -14,6 +14,7 @@ from san_console.gui.context import Context
 from san_console.gui.icons import set_icon
 from san_console.gui.theme.theme import tokens
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button, ButtonKind
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
@@ -24,11 +25,27 @@ WAY_GAP_PX: Final = 14
 FIX_WIDTH_PX: Final = 640
 
 _KEYRING: dict[str, tuple[str, Tone]] = {
-    "unlocked": ("{backend} is unlocked: CHAP secrets will be kept there and nowhere else", "good"),
-    "locked": ("{backend} is locked: it will ask for its password when a CHAP secret is needed", "warning"),
-    "missing": ("There is no keyring: CHAP secrets can be kept in memory for this run only", "warning"),
-    "memory": ("CHAP secrets are kept in memory, and are gone when the engine ends", "warning"),
-    "unknown": ("Looking for the keyring", "muted"),
+    "unlocked": (
+        QT_TRANSLATE_NOOP("Table", "{backend} is unlocked: CHAP secrets will be kept there and nowhere else"),
+        "good",
+    ),
+    "locked": (
+        QT_TRANSLATE_NOOP(
+            "Table", "{backend} is locked: it will ask for its password when a CHAP secret is needed"
+        ),
+        "warning",
+    ),
+    "missing": (
+        QT_TRANSLATE_NOOP(
+            "Table", "There is no keyring: CHAP secrets can be kept in memory for this run only"
+        ),
+        "warning",
+    ),
+    "memory": (
+        QT_TRANSLATE_NOOP("Table", "CHAP secrets are kept in memory, and are gone when the engine ends"),
+        "warning",
+    ),
+    "unknown": (QT_TRANSLATE_NOOP("Table", "Looking for the keyring"), "muted"),
 }
 
 
@@ -64,10 +81,10 @@ class FirstRun(QWidget):
     def __init__(self, context: Context, on_change_name: Callable[[], object]) -> None:
         super().__init__()
         self._context = context
-        self.setAccessibleName("Welcome")
+        self.setAccessibleName(self.tr("Welcome"))
         box = vertical(self, margin=16, gap=18)
         box.addStretch(5)
-        title = PlainLabel("Welcome", style="title")
+        title = PlainLabel(self.tr("Welcome"), style="title")
         title.setAlignment(Qt.AlignmentFlag.AlignCenter)
         box.addWidget(title)
         box.addLayout(_centred(self._who(on_change_name)))
@@ -78,7 +95,7 @@ class FirstRun(QWidget):
         line.addStretch()
         line.addWidget(self._dot)
         line.addWidget(self._keyring)
-        self.memory = Button("Keep them in memory", self._use_memory)
+        self.memory = Button(self.tr("Keep them in memory"), self._use_memory)
         line.addSpacing(6)
         line.addWidget(self.memory)
         line.addStretch()
@@ -98,25 +115,36 @@ class FirstRun(QWidget):
         card = Card(margin=12)
         card.setMinimumWidth(3 * WAY_WIDTH_PX + 2 * WAY_GAP_PX)
         row = horizontal(gap=12)
-        row.addWidget(PlainLabel("This computer is", style="muted"))
+        row.addWidget(PlainLabel(self.tr("This computer is"), style="muted"))
         self.name = ElidedLabel("", mono=True)
         row.addWidget(self.name, 1)
-        row.addWidget(Button("Copy", self._copy, tip="Copy the initiator's name"))
-        row.addWidget(Button("Change…", on_change_name))
-        row.addWidget(PlainLabel("targets know it by this name", style="muted"))
+        row.addWidget(Button(self.tr("Copy"), self._copy, tip=self.tr("Copy the initiator's name")))
+        row.addWidget(Button(self.tr("Change…"), on_change_name))
+        row.addWidget(PlainLabel(self.tr("targets know it by this name"), style="muted"))
         card.body.addLayout(row)
         return card
 
     def _ways(self) -> list[QWidget]:
         window = self._context.window
-        use = "Find targets at an address or through iSNS, log in, and look at their LUNs."
-        serve = "Give a file, a disk or memory of this computer to other machines."
-        lab = "A small SAN inside this console, on loopback only. Nothing to install, nothing to break."
-        self.discover = _Way("search", "Use a LUN", use, "Discover…", "primary", window.quick_connect)
-        self.serve = _Way(
-            "server", "Serve a LUN", serve, "Create target…", "normal", lambda: window.go("serve", "create")
+        use = self.tr("Find targets at an address or through iSNS, log in, and look at their LUNs.")
+        serve = self.tr("Give a file, a disk or memory of this computer to other machines.")
+        lab = self.tr(
+            "A small SAN inside this console, on loopback only. Nothing to install, nothing to break."
         )
-        self.lab = _Way("flask-conical", "Try the lab", lab, "Start the lab", "normal", self._start_lab)
+        self.discover = _Way(
+            "search", self.tr("Use a LUN"), use, self.tr("Discover…"), "primary", window.quick_connect
+        )
+        self.serve = _Way(
+            "server",
+            self.tr("Serve a LUN"),
+            serve,
+            self.tr("Create target…"),
+            "normal",
+            lambda: window.go("serve", "create"),
+        )
+        self.lab = _Way(
+            "flask-conical", self.tr("Try the lab"), lab, self.tr("Start the lab"), "normal", self._start_lab
+        )
         return [self.discover, self.serve, self.lab]
 
     def _use_memory(self) -> None:
@@ -128,7 +156,7 @@ class FirstRun(QWidget):
 
     def _lab_runs(self, _job: object) -> None:
         self.lab.button.setEnabled(True)
-        self._context.window.say("The lab is starting", "good")
+        self._context.window.say(self.tr("The lab is starting"), "good")
 
     def _lab_failed(self, problem: object) -> None:
         self.lab.button.setEnabled(True)
@@ -136,16 +164,16 @@ class FirstRun(QWidget):
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self.name.text())
-        self._context.window.say("The name is copied", "good")
+        self._context.window.say(self.tr("The name is copied"), "good")
 
     def refresh(self) -> None:
         engine = self._context.host.engine
         self.name.setText(engine.initiator_name if engine else "…")
         keyring = engine.keyring if engine else None
         text, tone = _KEYRING[keyring.state if keyring else "unknown"]
-        backend = keyring.backend if keyring and keyring.backend else "The keyring"
+        backend = keyring.backend if keyring and keyring.backend else self.tr("The keyring")
         self._dot.set_tone(tone)
-        self._keyring.setText(text.format(backend=backend))
+        self._keyring.setText(translated(text).format(backend=backend))
         self._keyring.set_tone(tone)
         self._fix.setText(keyring.fix if keyring and keyring.state in ("missing", "locked") else "")
         self._fix.setVisible(bool(self._fix.text()))

@@ -15,6 +15,7 @@ from san_console.gui.context import Context
 from san_console.gui.dialogs.address import AddressDialog
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.theme.tokens import GAP_PX, Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.views.isns_objects import ObjectBrowser
 from san_console.gui.views.page import KeptSplitter, Page
 from san_console.gui.widgets.buttons import Button, enable
@@ -34,11 +35,11 @@ STATE_TONES: Final[dict[str, Tone]] = {
     "failed": "bad",
 }
 STATE_WORDS: Final[dict[str, str]] = {
-    "running": "running",
-    "ok": "answers",
-    "stopped": "stopped",
-    "idle": "not asked yet",
-    "failed": "no answer",
+    "running": QT_TRANSLATE_NOOP("Table", "running"),
+    "ok": QT_TRANSLATE_NOOP("Table", "answers"),
+    "stopped": QT_TRANSLATE_NOOP("Table", "stopped"),
+    "idle": QT_TRANSLATE_NOOP("Table", "not asked yet"),
+    "failed": QT_TRANSLATE_NOOP("Table", "no answer"),
 }
 EMBEDDED: Final = "embedded"
 
@@ -115,10 +116,13 @@ class IsnsPage(Page):
         running = [server for server in servers if server.state in ("running", "ok")]
         nodes = sum(server.node_count for server in servers)
         self.summary.setText(
-            f"{words.counted(len(servers), 'server')}, {len(running)} in reach, "
-            f"{words.counted(nodes, 'node')} registered"
+            self.tr("{servers}, {running} in reach, {nodes} registered").format(
+                servers=words.counted(len(servers), "server"),
+                running=len(running),
+                nodes=words.counted(nodes, "node"),
+            )
             if servers
-            else "no server yet"
+            else self.tr("no server yet")
         )
         self._show_server()
 
@@ -140,7 +144,7 @@ class IsnsPage(Page):
         self.servers.show_entries(
             Entry(
                 server.id,
-                server.address or "This computer",
+                server.address or self.tr("This computer"),
                 _entry_detail(server),
                 tone=STATE_TONES[server.state],
                 mono=bool(server.address),
@@ -162,7 +166,7 @@ class IsnsPage(Page):
         server = self._server()
         embedded = self.host.get("isns_servers", EMBEDDED)
         runs = embedded is not None and embedded.state == "running"
-        self.power_button.setText("Stop server…" if runs else "Start server…")
+        self.power_button.setText(self.tr("Stop server…") if runs else self.tr("Start server…"))
         self.power_button.setAccessibleName(self.power_button.text())
         self.power_button.setProperty("kind", "" if runs else "primary")
         restyle(self.power_button)
@@ -170,7 +174,7 @@ class IsnsPage(Page):
         enable(
             self.remove_button,
             server is not None and not server.embedded,
-            "The server of this computer is stopped, not removed",
+            self.tr("The server of this computer is stopped, not removed"),
         )
         if server is None:
             self.facts.show_pairs([])
@@ -178,23 +182,32 @@ class IsnsPage(Page):
             return
         tone = STATE_TONES[server.state]
         pairs = [
-            Pair("Server", "of this computer" if server.embedded else "somewhere else"),
-            Pair("Address", server.address or words.NONE, mono=True),
-            Pair("State", STATE_WORDS[server.state], tone),
-            Pair("Entities", words.amount(server.entity_count)),
-            Pair("Nodes", words.amount(server.node_count)),
+            Pair(
+                self.tr("Server"),
+                self.tr("of this computer") if server.embedded else self.tr("somewhere else"),
+            ),
+            Pair(self.tr("Address"), server.address or words.NONE, mono=True),
+            Pair(self.tr("State"), translated(STATE_WORDS[server.state]), tone),
+            Pair(self.tr("Entities"), words.amount(server.entity_count)),
+            Pair(self.tr("Nodes"), words.amount(server.node_count)),
         ]
         if server.last_seen_at is not None and not server.embedded:
-            pairs.append(Pair("Last answer", words.ago(self.context.now() - server.last_seen_at)))
+            pairs.append(Pair(self.tr("Last answer"), words.ago(self.context.now() - server.last_seen_at)))
         registered = sum(
             one.server in (server.id, server.address) and one.state == "registered"
             for target in self.host.values("local_targets")
             for one in target.registrations
         )
-        pairs.append(Pair("Our targets", f"{registered} registered", "good" if registered else "muted"))
+        pairs.append(
+            Pair(
+                self.tr("Our targets"),
+                self.tr("{registered} registered").format(registered=registered),
+                "good" if registered else "muted",
+            )
+        )
         self.facts.show_pairs(pairs)
         if server.problem is not None:
-            self.failure.show_problem(server.problem, ("Try again", self._ask))
+            self.failure.show_problem(server.problem, (self.tr("Try again"), self._ask))
         else:
             self.failure.hide()
 
@@ -205,7 +218,8 @@ class IsnsPage(Page):
         self._asked = server.id if server is not None else ""
         if server is None or (server.embedded and server.state != "running"):
             self.browser.show_nothing(
-                "The server is stopped", "Start it, and targets and initiators can register with it."
+                self.tr("The server is stopped"),
+                self.tr("Start it, and targets and initiators can register with it."),
             )
             return
         asked = server.id
@@ -225,8 +239,8 @@ class IsnsPage(Page):
 
     def _take_failure(self, asked: str, problem: Problem) -> None:
         if asked == self._asked:
-            self.browser.show_nothing("Nothing could be read", "")
-            self.failure.show_problem(problem, ("Try again", self._ask))
+            self.browser.show_nothing(self.tr("Nothing could be read"), "")
+            self.failure.show_problem(problem, (self.tr("Try again"), self._ask))
 
     # actions
 
@@ -240,9 +254,9 @@ class IsnsPage(Page):
             self.host.call("isns.add", ByAddress(address=address), added, dialog.finished_badly, owner=dialog)
 
         AddressDialog(
-            "Add an iSNS server",
-            "Add server",
-            "Its objects are shown here. To find targets through it, add it on the page Discover.",
+            self.tr("Add an iSNS server"),
+            self.tr("Add server"),
+            self.tr("Its objects are shown here. To find targets through it, add it on the page Discover."),
             add,
             default_port=ISNS_PORT,
             placeholder="isns.example",
@@ -269,10 +283,12 @@ class IsnsPage(Page):
 
         embedded = self.host.get("isns_servers", EMBEDDED)
         AddressDialog(
-            "Start an iSNS server on this computer",
-            "Start server",
-            "It listens on this address only. Whoever reaches it sees what is registered: "
-            "iSNS knows no log-in.",
+            self.tr("Start an iSNS server on this computer"),
+            self.tr("Start server"),
+            self.tr(
+                "It listens on this address only. Whoever reaches it sees what is registered: "
+                "iSNS knows no log-in."
+            ),
             start,
             default_port=ISNS_PORT,
             suggested=(embedded.address if embedded is not None else "") or f"127.0.0.1:{ISNS_PORT}",
@@ -281,18 +297,19 @@ class IsnsPage(Page):
 
     def _stop(self, server: IsnsServer) -> None:
         hit = [
-            f"{words.short_name(target.id)} is no longer found through it"
+            self.tr("{id} is no longer found through it").format(id=words.short_name(target.id))
             for target in self.host.values("local_targets")
             if any(one in (server.id, server.address) for one in target.register_with)
         ]
         Confirmation(
-            "Stop the iSNS server of this computer?",
-            "Stop server",
+            self.tr("Stop the iSNS server of this computer?"),
+            self.tr("Stop server"),
             lambda dialog: self.host.call(
                 "isns.stop", Nothing(), dialog.finished_ok, dialog.finished_badly, owner=dialog
             ),
-            text=f"{words.counted(server.node_count, 'node')} registered at {server.address} "
-            "will have to register again.",
+            text=self.tr("{node_count} registered at {address} will have to register again.").format(
+                node_count=words.counted(server.node_count, "node"), address=server.address
+            ),
             consequences=hit,
             kind="destroy",
             parent=self,
@@ -305,7 +322,12 @@ class IsnsPage(Page):
         address = server.address
 
         def removed(_result: object) -> None:
-            self.context.window.say(f"{address} is off the list.", "text", "Undo", put_back)
+            self.context.window.say(
+                self.tr("{address} is off the list.").format(address=address),
+                "text",
+                self.tr("Undo"),
+                put_back,
+            )
 
         def put_back() -> None:
             self.host.call("isns.add", ByAddress(address=address), owner=self)
@@ -315,10 +337,10 @@ class IsnsPage(Page):
 
 def _entry_detail(server: IsnsServer) -> str:
     if server.embedded and server.state == "stopped":
-        return "this computer · stopped"
-    where = "this computer" if server.embedded else STATE_WORDS[server.state]
+        return translate("isns", "this computer · stopped")
+    where = translate("isns", "this computer") if server.embedded else translated(STATE_WORDS[server.state])
     if server.state == "failed":
-        return "no answer"
+        return translate("isns", "no answer")
     return f"{where} · {words.counted(server.node_count, 'node')}"
 
 

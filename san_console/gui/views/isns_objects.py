@@ -14,6 +14,7 @@ from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel, Predicate
 from san_console.gui.theme.tokens import GAP_PX, Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.views.page import FilterRow, KeptSplitter
 from san_console.gui.widgets.cards import Card, vertical
 from san_console.gui.widgets.empty import EmptyState, TableCard
@@ -22,12 +23,12 @@ from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.table import TableView
 
 KIND_WORDS: Final[dict[str, str]] = {
-    "entity": "Entity",
-    "node": "Node",
-    "portal": "Portal",
-    "portal_group": "Portal group",
-    "domain": "Domain",
-    "domain_set": "Domain set",
+    "entity": QT_TRANSLATE_NOOP("Table", "Entity"),
+    "node": QT_TRANSLATE_NOOP("Table", "Node"),
+    "portal": QT_TRANSLATE_NOOP("Table", "Portal"),
+    "portal_group": QT_TRANSLATE_NOOP("Table", "Portal group"),
+    "domain": QT_TRANSLATE_NOOP("Table", "Domain"),
+    "domain_set": QT_TRANSLATE_NOOP("Table", "Domain set"),
 }
 _KIND_TONES: Final[dict[str, Tone]] = {"entity": "text", "node": "accent", "portal": "good"}
 _KIND_ORDER: Final = {kind: number for number, kind in enumerate(KIND_WORDS)}
@@ -57,17 +58,17 @@ class ObjectBrowser(QWidget):
         self._waiting = False
         # An iSNS object has no id of its own: its kind, name and entity together are one.
         self.model = ObjectTableModel(
-            _COLUMNS, key=lambda item: "\n".join((item.kind, item.name, item.entity))
+            _columns(), key=lambda item: "\n".join((item.kind, item.name, item.entity))
         )
         self.filter = FilterRow(
             self.model,
             self.tr("Filter: kind:node name:prod"),
             [
-                ("all", "All", None),
-                ("node", "Nodes", _is("node")),
-                ("portal", "Portals", _is("portal", "portal_group")),
-                ("entity", "Entities", _is("entity")),
-                ("domain", "Domains", _is("domain", "domain_set")),
+                ("all", self.tr("All"), None),
+                ("node", self.tr("Nodes"), _is("node")),
+                ("portal", self.tr("Portals"), _is("portal", "portal_group")),
+                ("entity", self.tr("Entities"), _is("entity")),
+                ("domain", self.tr("Domains"), _is("domain", "domain_set")),
             ],
         )
         self.table = TableView(
@@ -78,7 +79,7 @@ class ObjectBrowser(QWidget):
             sort_by="kind",
         )
         self.table.chosen.connect(self._show_details)
-        self.empty = EmptyState("network", "Nothing is registered there")
+        self.empty = EmptyState("network", self.tr("Nothing is registered there"))
         card = TableCard(self.table, self.empty, self.filter.clear)
         card.setMinimumHeight(110)
         self.details = Card(flush=True)
@@ -109,11 +110,13 @@ class ObjectBrowser(QWidget):
 
     def _say_loading(self) -> None:
         if self._waiting and not len(self.model):
-            self.empty.say("Reading what is registered…")
+            self.empty.say(self.tr("Reading what is registered…"))
 
     def show_objects(self, objects: Iterable[IsnsObject]) -> None:
         self._waiting = False
-        self.empty.say("Nothing is registered there", "What registers with the server appears here.")
+        self.empty.say(
+            self.tr("Nothing is registered there"), self.tr("What registers with the server appears here.")
+        )
         self.model.set_objects(objects)
         self.filter.count()
         self.table.select_first()
@@ -132,24 +135,35 @@ class ObjectBrowser(QWidget):
         if item is None:
             return
         self.name_label.setText(item.name)
-        pairs = [Pair("Kind", KIND_WORDS.get(item.kind, item.kind))]
+        pairs = [Pair(self.tr("Kind"), translated(KIND_WORDS.get(item.kind, item.kind)))]
         if item.entity:
-            pairs.append(Pair("Entity", item.entity, mono=True))
+            pairs.append(Pair(self.tr("Entity"), item.entity, mono=True))
         pairs += [Pair(name, value or words.NONE) for name, value in item.attributes]
         self.attributes.show_pairs(pairs)
 
 
-_COLUMNS: Final = [
-    Column(
-        "kind",
-        "Kind",
-        lambda item: KIND_WORDS.get(item.kind, item.kind),
-        sort=lambda item: (_KIND_ORDER.get(item.kind, 9), item.name.lower()),
-        kind="tag",
-        tone=lambda item: _KIND_TONES.get(item.kind, "muted"),
-        width=112,
-    ),
-    Column("name", "Name", lambda item: item.name, mono=True, elide_middle=True, width=300, stretch=True),
-    Column("entity", "Entity", _entity, muted=True, elide_middle=True, width=140),
-    Column("attributes", "Attributes", _attributes, muted=True, width=220),
-]
+def _columns() -> list[Column]:
+    return [
+        Column(
+            "kind",
+            translate("isns_objects", "Kind"),
+            lambda item: translated(KIND_WORDS.get(item.kind, item.kind)),
+            sort=lambda item: (_KIND_ORDER.get(item.kind, 9), item.name.lower()),
+            kind="tag",
+            tone=lambda item: _KIND_TONES.get(item.kind, "muted"),
+            width=112,
+        ),
+        Column(
+            "name",
+            translate("isns_objects", "Name"),
+            lambda item: item.name,
+            mono=True,
+            elide_middle=True,
+            width=300,
+            stretch=True,
+        ),
+        Column(
+            "entity", translate("isns_objects", "Entity"), _entity, muted=True, elide_middle=True, width=140
+        ),
+        Column("attributes", translate("isns_objects", "Attributes"), _attributes, muted=True, width=220),
+    ]

@@ -20,6 +20,7 @@ from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.models.object_names import lun_name
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.views.luns_content import ContentTab
 from san_console.gui.views.luns_identity import IdentityTab
 from san_console.gui.views.luns_performance import PerformanceTab, TasksTab
@@ -31,15 +32,19 @@ from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.widgets.table import TableView
 from san_console.names.display import visible
 
-_STATE_WORDS: Final[dict[str, str]] = {"ready": "Ready", "reading": "Reading", "failed": "Failed"}
+_STATE_WORDS: Final[dict[str, str]] = {
+    "ready": QT_TRANSLATE_NOOP("Table", "Ready"),
+    "reading": QT_TRANSLATE_NOOP("Table", "Reading"),
+    "failed": QT_TRANSLATE_NOOP("Table", "Failed"),
+}
 _STATE_TONES: Final[dict[str, Tone]] = {"ready": "good", "reading": "muted", "failed": "bad"}
 
 
 def state_text(lun: Lun) -> str:
     """The state in a word or two; another unit than before is worth more than being ready."""
     if lun.state == "ready" and lun.identity_changed_from:
-        return "Another unit"
-    return _STATE_WORDS.get(lun.state, lun.state)
+        return translate("luns", "Another unit")
+    return translated(_STATE_WORDS.get(lun.state, lun.state))
 
 
 def state_tone(lun: Lun) -> Tone:
@@ -48,7 +53,14 @@ def state_tone(lun: Lun) -> Tone:
 
 def flags(lun: Lun) -> str:
     """`read-only, thin`."""
-    return ", ".join(text for text, on in (("read-only", lun.read_only), ("thin", lun.thin)) if on)
+    return ", ".join(
+        text
+        for text, on in (
+            (translate("luns", "read-only"), lun.read_only),
+            (translate("luns", "thin"), lun.thin),
+        )
+        if on
+    )
 
 
 class LunsPage(Page):
@@ -80,11 +92,15 @@ class LunsPage(Page):
             self.model,
             self.tr("Filter: content:ext4 target:prod"),
             [
-                ("all", "All", None),
-                ("trouble", "Trouble", lambda lun: lun.state == "failed" or bool(lun.identity_changed_from)),
-                ("readonly", "Read-only", lambda lun: lun.read_only),
-                ("thin", "Thin", lambda lun: lun.thin),
-                ("empty", "Empty", lambda lun: lun.content == "empty"),
+                ("all", self.tr("All"), None),
+                (
+                    "trouble",
+                    self.tr("Trouble"),
+                    lambda lun: lun.state == "failed" or bool(lun.identity_changed_from),
+                ),
+                ("readonly", self.tr("Read-only"), lambda lun: lun.read_only),
+                (self.tr("thin"), self.tr("Thin"), lambda lun: lun.thin),
+                ("empty", self.tr("Empty"), lambda lun: lun.content == "empty"),
             ],
         )
         self.body.addWidget(self.filter)
@@ -133,11 +149,15 @@ class LunsPage(Page):
         return [
             Column(
                 "identity",
-                "Identity",
-                lambda lun: lun.identity or "no identity",
+                self.tr("Identity"),
+                lambda lun: lun.identity or self.tr("no identity"),
                 tone=lambda lun: "bad" if lun.identity_changed_from else "text" if lun.identity else "muted",
                 tooltip=lambda lun: (
-                    f"was {lun.identity_changed_from}" if lun.identity_changed_from else lun.identity
+                    self.tr("was {identity_changed_from}").format(
+                        identity_changed_from=lun.identity_changed_from
+                    )
+                    if lun.identity_changed_from
+                    else lun.identity
                 ),
                 mono=True,
                 elide_middle=True,
@@ -146,7 +166,7 @@ class LunsPage(Page):
             ),
             Column(
                 "where",
-                "Target · LUN",
+                self.tr("Target · LUN"),
                 lambda lun: lun_name(lun.target, lun.lun),
                 sort=lambda lun: (lun.target, lun.lun, lun.session_id),
                 tooltip=lambda lun: f"{lun.target}\n{self._portal(lun)}",
@@ -155,7 +175,7 @@ class LunsPage(Page):
             ),
             Column(
                 "size",
-                "Size",
+                self.tr("Size"),
                 lambda lun: words.size(lun.size_bytes) if lun.size_bytes else words.NONE,
                 sort=lambda lun: lun.size_bytes,
                 right=True,
@@ -163,15 +183,15 @@ class LunsPage(Page):
             ),
             Column(
                 "vendor",
-                "Vendor, product",
+                self.tr("Vendor, product"),
                 lambda lun: " ".join(text for text in (lun.vendor, lun.product) if text) or words.NONE,
                 width=160,
             ),
-            Column("content", "Content", lambda lun: lun.content or words.NONE, width=138),
-            Column("flags", "Flags", flags, muted=True, width=96),
+            Column("content", self.tr("Content"), lambda lun: lun.content or words.NONE, width=138),
+            Column("flags", self.tr("Flags"), flags, muted=True, width=96),
             Column(
                 "state",
-                "State",
+                self.tr("State"),
                 state_text,
                 kind="state",
                 tone=state_tone,
@@ -180,15 +200,15 @@ class LunsPage(Page):
             ),
             Column(
                 "paths",
-                "Paths",
+                self.tr("Paths"),
                 self._path_text,
                 sort=lambda lun: self._paths[lun.identity],
                 kind="state",
                 tone=self._path_tone,
                 width=88,
             ),
-            Column("portal", "Portal", self._portal, mono=True, width=150, hidden=True),
-            Column("serial", "Serial", lambda lun: lun.serial, mono=True, width=120, hidden=True),
+            Column("portal", self.tr("Portal"), self._portal, mono=True, width=150, hidden=True),
+            Column("serial", self.tr("Serial"), lambda lun: lun.serial, mono=True, width=120, hidden=True),
         ]
 
     # Page
@@ -212,7 +232,7 @@ class LunsPage(Page):
             parts += [words.counted(len(luns), "path"), words.size(sum(units.values()))]
         changed = sum(bool(lun.identity_changed_from) for lun in luns)
         if changed:
-            parts.append(f"{changed} changed identity")
+            parts.append(self.tr("{changed} changed identity").format(changed=changed))
         self.summary.setText(", ".join(parts))
         self.filter.count()
         # An empty page says what to do first, and nothing else.
@@ -256,15 +276,19 @@ class LunsPage(Page):
         lun = self._current()
         one = len(self.table.selected_ids()) == 1
         ready = one and lun is not None and lun.state == "ready"
-        why = "Select one LUN" if not one else "The LUN is not ready"
-        enable(self.rescan_button, lun is not None, "There is no LUN")
+        why = self.tr("Select one LUN") if not one else self.tr("The LUN is not ready")
+        enable(self.rescan_button, lun is not None, self.tr("There is no LUN"))
         enable(self.bench_button, ready, why)
         enable(self.save_button, ready, why)
         read_only = ready and lun is not None and lun.read_only
-        enable(self.write_button, ready and not read_only, "The LUN is read-only" if read_only else why)
+        enable(
+            self.write_button, ready and not read_only, self.tr("The LUN is read-only") if read_only else why
+        )
         jobs = [job for job in self.host.values("jobs") if lun is not None and job.object_id == lun.id]
         running = sum(job.state == "running" for job in jobs)
-        self.details.set_title("tasks", f"Tasks {running}" if running else "Tasks")
+        self.details.set_title(
+            "tasks", self.tr("Tasks {running}").format(running=running) if running else self.tr("Tasks")
+        )
         self._warn(lun)
         self.details.show_object(lun)
 
@@ -274,12 +298,18 @@ class LunsPage(Page):
             return
         self.warning.say(
             visible(
-                f"Another unit stands at {lun_name(lun.target, lun.lun)} than before. "
-                f"It was {lun.identity_changed_from}, now it is {lun.identity or 'without an identity'}.",
+                self.tr(
+                    "Another unit stands at {lun_name} than before. It was "
+                    "{identity_changed_from}, now it is {identity}."
+                ).format(
+                    lun_name=lun_name(lun.target, lun.lun),
+                    identity_changed_from=lun.identity_changed_from,
+                    identity=lun.identity or self.tr("without an identity"),
+                ),
                 1000,
             ),
             visible(words.short_name(lun.target)),
-            "Do not write to it before you know why: ask who changed the target.",
+            self.tr("Do not write to it before you know why: ask who changed the target."),
         )
 
     def _portal(self, lun: Lun) -> str:
@@ -309,7 +339,7 @@ class LunsPage(Page):
     # actions
 
     def _started(self, job: Job) -> None:
-        self.context.window.say(f"Started: {visible(job.title, 120)}")
+        self.context.window.say(self.tr("Started: {title}").format(title=visible(job.title, 120)))
         self.details.open("tasks")
 
     def _open_content(self, _identifier: str) -> None:
@@ -337,24 +367,30 @@ class LunsPage(Page):
         lun = self._current()
         if lun is None:
             return
-        add_action(menu, "Save to file…", self._save, icon="download", enabled=self.save_button.isEnabled())
+        add_action(
+            menu, self.tr("Save to file…"), self._save, icon="download", enabled=self.save_button.isEnabled()
+        )
         add_action(
             menu,
-            "Write from file…",
+            self.tr("Write from file…"),
             self._write,
             icon="upload",
             enabled=self.write_button.isEnabled(),
             danger=True,
         )
-        add_action(menu, "Benchmark…", self._bench, icon="gauge", enabled=self.bench_button.isEnabled())
+        add_action(
+            menu, self.tr("Benchmark…"), self._bench, icon="gauge", enabled=self.bench_button.isEnabled()
+        )
         menu.addSeparator()
-        add_action(menu, "Copy identity", lambda: _copy(lun.identity), enabled=bool(lun.identity))
+        add_action(menu, self.tr("Copy identity"), lambda: _copy(lun.identity), enabled=bool(lun.identity))
         url = commands.lun_url(self._portal(lun), lun.target, lun.lun)
-        add_action(menu, "Copy URL", lambda: _copy(url))
-        add_action(menu, "Copy as san-console lun info", lambda: self._copy_command(url), icon="terminal")
+        add_action(menu, self.tr("Copy URL"), lambda: _copy(url))
+        add_action(
+            menu, self.tr("Copy as san-console lun info"), lambda: self._copy_command(url), icon="terminal"
+        )
         add_action(
             menu,
-            f"Go to the session of {words.short_name(lun.target)}",
+            self.tr("Go to the session of {target}").format(target=words.short_name(lun.target)),
             lambda: self.context.window.go("sessions", lun.session_id),
             icon="activity",
         )

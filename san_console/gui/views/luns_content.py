@@ -13,6 +13,7 @@ from san_console.api.problems import Problem
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.models.partitions import Piece, read_partitions, table_bytes
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.buttons import Button, IconButton
 from san_console.gui.widgets.cards import horizontal, vertical
@@ -113,14 +114,20 @@ class ContentTab(DetailTab):
 
     def _show_facts(self, lun: Lun) -> None:
         used_by = _users(self.context, lun)
-        physical = f" on {lun.physical_block_bytes:,} physical" if lun.physical_block_bytes else ""
+        physical = (
+            self.tr(" on {physical_block_bytes:,} physical").format(
+                physical_block_bytes=lun.physical_block_bytes
+            )
+            if lun.physical_block_bytes
+            else ""
+        )
         self.facts.show_pairs(
             [
-                Pair("Content", visible(lun.content) or words.NONE),
-                Pair("Block size", f"{lun.block_bytes:,}{physical}"),
-                Pair("Blocks", f"{self.blocks():,}"),
-                Pair("Read-only view", "no write is sent to this LUN", wrap=True),
-                Pair("Used by", used_by, wrap=True),
+                Pair(self.tr("Content"), visible(lun.content) or words.NONE),
+                Pair(self.tr("Block size"), f"{lun.block_bytes:,}{physical}"),
+                Pair(self.tr("Blocks"), f"{self.blocks():,}"),
+                Pair(self.tr("Read-only view"), self.tr("no write is sent to this LUN"), wrap=True),
+                Pair(self.tr("Used by"), used_by, wrap=True),
             ]
         )
 
@@ -183,7 +190,11 @@ class ContentTab(DetailTab):
             if is_current():
                 self.failure.hide()
                 self.hex.show_bytes(answer.data, answer.offset_bytes)
-                self.where.setText(f"of {self.blocks():,} · byte {offset:,} · 0x{offset:x}")
+                self.where.setText(
+                    self.tr("of {blocks:,} · byte {offset:,} · 0x{offset:x}").format(
+                        blocks=self.blocks(), offset=offset
+                    )
+                )
 
         def failed(problem: Problem) -> None:
             nonlocal waiting
@@ -191,11 +202,11 @@ class ContentTab(DetailTab):
             if is_current():
                 self.hex.clear()
                 self.where.setText("")
-                self.failure.show_problem(problem, ("Try again", lambda: self.go(block)))
+                self.failure.show_problem(problem, (self.tr("Try again"), lambda: self.go(block)))
 
         def still_waiting() -> None:
             if waiting and is_current():
-                self.where.setText(f"reading block {block:,}…")
+                self.where.setText(self.tr("reading block {block:,}…").format(block=block))
 
         QTimer.singleShot(LOADING_AFTER_MS, self, still_waiting)
         self.host.call(
@@ -217,10 +228,10 @@ class ContentTab(DetailTab):
         try:
             block = int(text, 16) if text.lower().startswith("0x") else int(text)
         except ValueError:
-            self._mark("Write a block number, such as 2048 or 0x800")
+            self._mark(self.tr("Write a block number, such as 2048 or 0x800"))
             return
         if not 0 <= block < self.blocks():
-            self._mark(f"The last block is {self.blocks() - 1:,}")
+            self._mark(self.tr("The last block is {blocks:,}").format(blocks=self.blocks() - 1))
             return
         self.go(block)
 
@@ -249,6 +260,12 @@ def _users(context: Context, lun: Lun) -> str:
         if session.target == lun.target and lun.lun in session.luns and not session.own
     }
     if others:
-        return f"this computer and {words.counted(len(others), 'initiator')} of others"
+        return translate("luns_content", "this computer and {others} of others").format(
+            others=words.counted(len(others), "initiator")
+        )
     served_here = context.host.get("local_targets", lun.target) is not None
-    return "this computer only" if served_here else "this computer; the target may serve it to others too"
+    return (
+        translate("luns_content", "this computer only")
+        if served_here
+        else translate("luns_content", "this computer; the target may serve it to others too")
+    )

@@ -13,6 +13,7 @@ from san_console.api.problems import Problem
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.theme.tokens import GAP_PX
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.hex_view import HexView
@@ -132,23 +133,69 @@ def _scrolled(widget: QWidget, name: str) -> QScrollArea:
 
 
 def _facts(lun: Lun) -> list[Pair]:
-    cache = {True: "on", False: "off", None: "not told"}[lun.write_cache]
+    cache = {
+        True: translate("luns_identity", "on"),
+        False: translate("luns_identity", "off"),
+        None: translate("luns_identity", "not told"),
+    }[lun.write_cache]
     pairs = [
-        Pair("Identity", visible(lun.identity) or "none: VPD page 83h names nothing", mono=True, wrap=True),
-        Pair("Vendor", lun.vendor or words.NONE),
-        Pair("Product", lun.product or words.NONE),
-        Pair("Revision", lun.revision or words.NONE),
-        Pair("Serial number", visible(lun.serial) or words.NONE, mono=True, wrap=True),
-        Pair("Device type", lun.device_type),
-        Pair("Size", f"{words.size(lun.size_bytes)} · {lun.size_bytes:,} bytes", wrap=True),
-        Pair("Block size", f"{lun.block_bytes:,} on {lun.physical_block_bytes:,} physical"),
-        Pair("Provisioning", "thin" if lun.thin else "full"),
-        Pair("Writing", "read-only" if lun.read_only else "allowed", "warning" if lun.read_only else None),
-        Pair("Write cache", cache),
+        Pair(
+            translate("luns_identity", "Identity"),
+            visible(lun.identity) or translate("luns_identity", "none: VPD page 83h names nothing"),
+            mono=True,
+            wrap=True,
+        ),
+        Pair(translate("luns_identity", "Vendor"), lun.vendor or words.NONE),
+        Pair(translate("luns_identity", "Product"), lun.product or words.NONE),
+        Pair(translate("luns_identity", "Revision"), lun.revision or words.NONE),
+        Pair(
+            translate("luns_identity", "Serial number"),
+            visible(lun.serial) or words.NONE,
+            mono=True,
+            wrap=True,
+        ),
+        Pair(translate("luns_identity", "Device type"), lun.device_type),
+        Pair(
+            translate("luns_identity", "Size"),
+            translate("luns_identity", "{size_bytes} · {size_bytes_2:,} bytes").format(
+                size_bytes=words.size(lun.size_bytes), size_bytes_2=lun.size_bytes
+            ),
+            wrap=True,
+        ),
+        Pair(
+            translate("luns_identity", "Block size"),
+            translate("luns_identity", "{block_bytes:,} on {physical_block_bytes:,} physical").format(
+                block_bytes=lun.block_bytes, physical_block_bytes=lun.physical_block_bytes
+            ),
+        ),
+        Pair(
+            translate("luns_identity", "Provisioning"),
+            translate("luns_identity", "thin") if lun.thin else translate("luns_identity", "full"),
+        ),
+        Pair(
+            translate("luns_identity", "Writing"),
+            translate("luns_identity", "read-only")
+            if lun.read_only
+            else translate("luns_identity", "allowed"),
+            "warning" if lun.read_only else None,
+        ),
+        Pair(translate("luns_identity", "Write cache"), cache),
     ]
     if lun.identity_changed_from:
-        pairs.insert(1, Pair("It was", visible(lun.identity_changed_from), "bad", mono=True, wrap=True))
+        pairs.insert(
+            1,
+            Pair(
+                translate("luns_identity", "It was"),
+                visible(lun.identity_changed_from),
+                "bad",
+                mono=True,
+                wrap=True,
+            ),
+        )
     # A relative port or a group number is a designator too, but no name of the unit.
     others = [text for text in lun.designators if text != lun.identity and not text.isdecimal()]
-    pairs += [Pair("Also known as", visible(text), mono=True, wrap=True) for text in others[:8]]
+    pairs += [
+        Pair(translate("luns_identity", "Also known as"), visible(text), mono=True, wrap=True)
+        for text in others[:8]
+    ]
     return pairs

@@ -12,6 +12,7 @@ from san_console.api.initiator_objects import Lun
 from san_console.api.methods import StatisticsOf
 from san_console.gui import words
 from san_console.gui.context import Context
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import horizontal, vertical
@@ -44,14 +45,17 @@ class PerformanceTab(DetailTab):
         column.addLayout(head)
         self.charts = (
             TimeChart(
-                "Throughput",
+                self.tr("Throughput"),
                 "MB/s",
-                [Series("read", "chart_read", digits=1), Series("write", "chart_write", digits=1)],
+                [
+                    Series(self.tr("read"), "chart_read", digits=1),
+                    Series(self.tr("write"), "chart_write", digits=1),
+                ],
                 span_s=SPAN_S,
             ),
-            TimeChart("Operations", "k/s", [Series("IOPS", "chart_read", digits=1)], span_s=SPAN_S),
+            TimeChart(self.tr("Operations"), "k/s", [Series("IOPS", "chart_read", digits=1)], span_s=SPAN_S),
             TimeChart(
-                "Latency",
+                self.tr("Latency"),
                 "ms",
                 [Series("p50", "chart_p50", digits=2), Series("p99", "chart_p99", digits=2)],
                 span_s=SPAN_S,
@@ -75,8 +79,9 @@ class PerformanceTab(DetailTab):
             return
         count = words.counted(max(session.lun_count, 1), "LUN")
         self.caption.setText(
-            f"Figures of the session to {words.short_name(session.target)} at {session.portal}, "
-            f"which carries {count}."
+            self.tr("Figures of the session to {target} at {portal}, which carries {count}.").format(
+                target=words.short_name(session.target), portal=session.portal, count=count
+            )
         )
         if self._asked != session.id:
             self._asked = session.id
@@ -110,7 +115,7 @@ class PerformanceTab(DetailTab):
             self.bench.show_pairs([])
             return
         when = words.ago(self.context.now() - (job.ended_at or job.started_at))
-        self.bench_title.setText(f"Measured {when}")
+        self.bench_title.setText(self.tr("Measured {when}").format(when=when))
         self.bench.show_pairs(bench_pairs(job.result))
 
 
@@ -141,12 +146,12 @@ def bench_pairs(result: dict[str, str]) -> list[Pair]:
     pairs = []
     texts: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("iops", "IOPS", lambda value: f"{value:,.0f}"),
-        ("bytes_per_s", "Throughput", words.rate),
-        ("p50_us", "Latency p50", words.latency),
+        ("bytes_per_s", translate("luns_performance", "Throughput"), words.rate),
+        ("p50_us", translate("luns_performance", "Latency p50"), words.latency),
         ("p90_us", "p90", words.latency),
         ("p99_us", "p99", words.latency),
         ("p999_us", "p99.9", words.latency),
-        ("max_us", "Longest", words.latency),
+        ("max_us", translate("luns_performance", "Longest"), words.latency),
     )
     for key, title, shown in texts:
         try:
@@ -156,9 +161,13 @@ def bench_pairs(result: dict[str, str]) -> list[Pair]:
             continue
     how = [
         result.get("pattern", ""),
-        f"{result['block_bytes']} bytes" if "block_bytes" in result else "",
-        f"{result['queue_depth']} deep" if "queue_depth" in result else "",
+        translate("luns_performance", "{result} bytes").format(result=result["block_bytes"])
+        if "block_bytes" in result
+        else "",
+        translate("luns_performance", "{result} deep").format(result=result["queue_depth"])
+        if "queue_depth" in result
+        else "",
     ]
     if any(how):
-        pairs.append(Pair("How", ", ".join(part for part in how if part)))
+        pairs.append(Pair(translate("luns_performance", "How"), ", ".join(part for part in how if part)))
     return pairs

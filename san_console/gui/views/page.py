@@ -16,6 +16,7 @@ from san_console.gui.icons import icon
 from san_console.gui.models.object_model import ObjectTableModel, Predicate
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import GAP_PX, PAGE_MARGIN_PX
+from san_console.gui.translation import translated
 from san_console.gui.widgets.buttons import Chip
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel, restyle, tooltip_text
@@ -42,11 +43,11 @@ class Page(QWidget):
         self.context = context
         self.host = context.host
         self.setObjectName(f"page-{self.key}")
-        self.setAccessibleName(self.title)
+        self.setAccessibleName(translated(self.title))
         self._stale = True
         outer = vertical(self, margin=PAGE_MARGIN_PX, gap=GAP_PX)
         head = horizontal(gap=8)
-        self.title_label = PlainLabel(self.title, style="title")
+        self.title_label = PlainLabel(translated(self.title), style="title")
         self.summary = ElidedLabel("", style="muted", elide=Qt.TextElideMode.ElideRight)
         head.addWidget(self.title_label)
         head.addSpacing(4)
@@ -255,7 +256,7 @@ class Details(Card):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setExpanding(False)
-        self.tabs.tabBar().setAccessibleName("Details")
+        self.tabs.tabBar().setAccessibleName(self.tr("Details"))
         self.tabs.tabBar().setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.keys = [name for name, _title, _make in tabs]
         self._places: dict[str, QVBoxLayout] = {}
@@ -313,7 +314,7 @@ class KeptSplitter(QSplitter):
             self.setStretchFactor(number, sizes[number])
             handle = self.handle(number)
             if handle is not None:
-                handle.setAccessibleName("Drag to resize")
+                handle.setAccessibleName(self.tr("Drag to resize"))
         self._fitted = -1
         kept = self._preferences.get(self._key)
         fits = isinstance(kept, list) and len(kept) == len(widgets)

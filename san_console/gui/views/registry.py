@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
-from san_console.gui.states import is_in_use, trouble
+from san_console.gui.states import is_down, is_in_use, trouble
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Page
 
 
@@ -50,7 +51,7 @@ def _sessions(host: QtHost) -> Badge:
     if troubled:
         # There is room for the worse of two words.
         worst = troubled.rsplit(", ", 1)[-1]
-        return Badge(worst, "bad" if worst.endswith("down") else "warning")
+        return Badge(worst, "bad" if any(map(is_down, sessions)) else "warning")
     return Badge(f"{len(sessions):,}" if sessions else "")
 
 
@@ -69,14 +70,70 @@ def _nothing(_host: QtHost) -> Badge:
 
 
 PAGES: Final[tuple[PageSpec, ...]] = (
-    PageSpec("discover", "Discover", "search", "Initiator", "discover", "DiscoverPage", _count("targets")),
-    PageSpec("targets", "Targets", "target", "Initiator", "targets", "TargetsPage", _targets),
-    PageSpec("sessions", "Sessions", "activity", "Initiator", "sessions", "SessionsPage", _sessions),
-    PageSpec("luns", "LUNs", "database", "Initiator", "luns", "LunsPage", _count("luns")),
-    PageSpec("serve", "Serve", "server", "Target", "serve", "ServePage", _count("local_targets")),
-    PageSpec("isns", "iSNS", "network", "Target", "isns", "IsnsPage", _isns),
-    PageSpec("secrets", "Secrets", "key-round", "Console", "secrets", "SecretsPage", _count("identities")),
-    PageSpec("events", "Events", "list", "Console", "events", "EventsPage", _nothing),
+    PageSpec(
+        "discover",
+        QT_TRANSLATE_NOOP("Table", "Discover"),
+        "search",
+        QT_TRANSLATE_NOOP("Table", "Initiator"),
+        "discover",
+        "DiscoverPage",
+        _count("targets"),
+    ),
+    PageSpec(
+        "targets",
+        QT_TRANSLATE_NOOP("Table", "Targets"),
+        "target",
+        QT_TRANSLATE_NOOP("Table", "Initiator"),
+        "targets",
+        "TargetsPage",
+        _targets,
+    ),
+    PageSpec(
+        "sessions",
+        QT_TRANSLATE_NOOP("Table", "Sessions"),
+        "activity",
+        QT_TRANSLATE_NOOP("Table", "Initiator"),
+        "sessions",
+        "SessionsPage",
+        _sessions,
+    ),
+    PageSpec(
+        "luns",
+        "LUNs",
+        "database",
+        QT_TRANSLATE_NOOP("Table", "Initiator"),
+        "luns",
+        "LunsPage",
+        _count("luns"),
+    ),
+    PageSpec(
+        "serve",
+        QT_TRANSLATE_NOOP("Table", "Serve"),
+        "server",
+        QT_TRANSLATE_NOOP("Table", "Target"),
+        "serve",
+        "ServePage",
+        _count("local_targets"),
+    ),
+    PageSpec("isns", "iSNS", "network", QT_TRANSLATE_NOOP("Table", "Target"), "isns", "IsnsPage", _isns),
+    PageSpec(
+        "secrets",
+        QT_TRANSLATE_NOOP("Table", "Secrets"),
+        "key-round",
+        QT_TRANSLATE_NOOP("Table", "Console"),
+        "secrets",
+        "SecretsPage",
+        _count("identities"),
+    ),
+    PageSpec(
+        "events",
+        QT_TRANSLATE_NOOP("Table", "Events"),
+        "list",
+        QT_TRANSLATE_NOOP("Table", "Console"),
+        "events",
+        "EventsPage",
+        _nothing,
+    ),
 )
 """In the order of the navigation and of Ctrl+1 to Ctrl+8."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from san_console.api.engine_objects import Interface
 from san_console.gui import words
+from san_console.gui.translation import translate
 from san_console.names.errors import NamesError
 from san_console.names.portal import Portal
 
@@ -32,6 +33,8 @@ def interface_for(address: str, interfaces: Sequence[Interface]) -> str:
             bits = own.network.prefixlen if "/" in text else PREFIX_BITS[own.version]
             network = ipaddress.ip_network(f"{own.ip}/{bits}", strict=False)
             if ip in network or (ip.is_loopback and own.ip.is_loopback):
-                state = "" if interface.up else " · down"
-                return f"{interface.id} · direct · MTU {interface.mtu}{state}"
-    return "routed" if interfaces else words.NONE
+                state = "" if interface.up else translate("routes", " · down")
+                return translate("routes", "{id} · direct · MTU {mtu}{state}").format(
+                    id=interface.id, mtu=interface.mtu, state=state
+                )
+    return translate("routes", "routed") if interfaces else words.NONE

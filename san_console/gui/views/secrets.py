@@ -18,6 +18,7 @@ from san_console.gui.dialogs.identity_test import TestIdentityDialog
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.views.page import FilterRow, KeptSplitter, Page
 from san_console.gui.views.secrets_details import IdentityDetails
 from san_console.gui.widgets.buttons import Button, enable
@@ -28,16 +29,16 @@ from san_console.gui.widgets.table import TableView
 from san_console.names.display import visible
 
 PLACE_WORDS: Final[dict[str, str]] = {
-    "keyring": "Keyring",
-    "memory": "Memory, this run",
-    "missing": "No secret",
+    "keyring": QT_TRANSLATE_NOOP("Table", "Keyring"),
+    "memory": QT_TRANSLATE_NOOP("Table", "Memory, this run"),
+    "missing": QT_TRANSLATE_NOOP("Table", "No secret"),
 }
 PLACE_TONES: Final[dict[str, Tone]] = {"keyring": "good", "memory": "warning", "missing": "bad"}
 
 _KEYRING_WORDS: Final[dict[str, str]] = {
-    "locked": "The keyring is locked: its secrets cannot be used.",
-    "missing": "There is no keyring on this computer.",
-    "unknown": "The keyring has not answered yet.",
+    "locked": QT_TRANSLATE_NOOP("Table", "The keyring is locked: its secrets cannot be used."),
+    "missing": QT_TRANSLATE_NOOP("Table", "There is no keyring on this computer."),
+    "unknown": QT_TRANSLATE_NOOP("Table", "The keyring has not answered yet."),
 }
 
 
@@ -45,7 +46,7 @@ class SecretsPage(Page):
     """Identities in a table, the state of the keyring above it."""
 
     key = "secrets"
-    title = "Secrets"
+    title = QT_TRANSLATE_NOOP("Table", "Secrets")
     collections = ("identities", "engine")
 
     def __init__(self, context: Context) -> None:
@@ -59,15 +60,15 @@ class SecretsPage(Page):
         self.set_actions(self.test_button, self.change_button, self.delete_button, self.new_button)
         self.keyring_banner = InlineProblem("notice")
         self.body.addWidget(self.keyring_banner)
-        self.model = ObjectTableModel(_COLUMNS)
+        self.model = ObjectTableModel(_columns())
         self.filter = FilterRow(
             self.model,
             self.tr("Filter identities"),
             [
-                ("all", "All", None),
-                ("findings", "To look at", lambda identity: bool(identity.findings)),
-                ("missing", "No secret", lambda identity: identity.place == "missing"),
-                ("unused", "Unused", lambda identity: not identity.used_by),
+                ("all", self.tr("All"), None),
+                ("findings", self.tr("To look at"), lambda identity: bool(identity.findings)),
+                ("missing", self.tr("No secret"), lambda identity: identity.place == "missing"),
+                ("unused", self.tr("Unused"), lambda identity: not identity.used_by),
             ],
         )
         self.body.addWidget(self.filter)
@@ -120,16 +121,16 @@ class SecretsPage(Page):
         engine = self.host.engine
         keyring = engine.keyring if engine is not None else Keyring()
         where = {
-            "unlocked": f"{keyring.backend or 'keyring'}, unlocked",
-            "memory": "kept in memory for this run",
-            "locked": "the keyring is locked",
-            "missing": "no keyring",
-            "unknown": "keyring not looked at yet",
+            "unlocked": self.tr("{backend}, unlocked").format(backend=keyring.backend or "keyring"),
+            "memory": self.tr("kept in memory for this run"),
+            "locked": self.tr("the keyring is locked"),
+            "missing": self.tr("no keyring"),
+            "unknown": self.tr("keyring not looked at yet"),
         }[keyring.state]
         found = sum(bool(identity.findings) for identity in identities)
         parts = [words.counted(len(identities), "identity", "identities")]
         if found:
-            parts.append(f"{found} to look at")
+            parts.append(self.tr("{found} to look at").format(found=found))
         self.summary.setText(f"{', '.join(parts)} · {where}")
         self._show_keyring(keyring)
         self.filter.count()
@@ -156,19 +157,19 @@ class SecretsPage(Page):
             return
         if keyring.state == "memory":
             self.keyring_banner.say(
-                "Secrets are kept in memory, and are gone when the engine ends.",
+                self.tr("Secrets are kept in memory, and are gone when the engine ends."),
                 "",
                 keyring.fix,
-                ("Use the keyring again", lambda: self._use_memory(False)),
+                (self.tr("Use the keyring again"), lambda: self._use_memory(False)),
             )
             return
-        fix = keyring.fix or "unlock it, or install GNOME Keyring or KWallet"
+        fix = keyring.fix or self.tr("unlock it, or install GNOME Keyring or KWallet")
         actions = [
-            ("Look again", self.renew),
-            ("Keep in memory for this run", lambda: self._use_memory(True)),
+            (self.tr("Look again"), self.renew),
+            (self.tr("Keep in memory for this run"), lambda: self._use_memory(True)),
         ]
         self.keyring_banner.say(
-            _KEYRING_WORDS.get(keyring.state, _KEYRING_WORDS["unknown"]), "", fix, *actions
+            translated(_KEYRING_WORDS.get(keyring.state, _KEYRING_WORDS["unknown"])), "", fix, *actions
         )
 
     def _use_memory(self, use: bool) -> None:
@@ -182,7 +183,7 @@ class SecretsPage(Page):
 
     def _chosen(self) -> None:
         count = len(self.table.selected_ids())
-        one = "Select one identity"
+        one = self.tr("Select one identity")
         enable(self.change_button, count == 1, one)
         enable(self.test_button, count == 1, one)
         enable(self.delete_button, count == 1, one)
@@ -201,7 +202,10 @@ class SecretsPage(Page):
             ).open()
 
     def _saved(self, identity: Identity, what: str) -> None:
-        self.context.window.say(f"The identity {visible(identity.user, 64)} was {what}.", "good")
+        self.context.window.say(
+            self.tr("The identity {user} was {what}.").format(user=visible(identity.user, 64), what=what),
+            "good",
+        )
         self.host.call("keyring.check", owner=self, done=lambda _keyring: self.select(identity.id))
 
     def _test(self) -> None:
@@ -214,12 +218,12 @@ class SecretsPage(Page):
         if identity is None:
             return
         if identity.used_by:
-            text = "It is in use. Take it out of these log-in settings and targets first:"
+            text = self.tr("It is in use. Take it out of these log-in settings and targets first:")
         else:
-            text = "Its secret is taken out of the keyring as well. Nothing uses it."
+            text = self.tr("Its secret is taken out of the keyring as well. Nothing uses it.")
         Confirmation(
-            f"Delete the identity {visible(identity.user, 64)}?",
-            "Delete identity",
+            self.tr("Delete the identity {user}?").format(user=visible(identity.user, 64)),
+            self.tr("Delete identity"),
             lambda dialog: self.host.call(
                 "identities.remove",
                 ById(id=identity.id),
@@ -235,55 +239,71 @@ class SecretsPage(Page):
     def _fill_menu(self, menu: QMenu) -> None:
         if self._current() is None:
             return
-        add_action(menu, "Change…", self._change, icon="pencil", shortcut="F2")
-        add_action(menu, "Test against a target…", self._test, icon="plug")
-        add_action(menu, "Delete…", self._delete, icon="trash-2", shortcut="Del", danger=True)
+        add_action(menu, self.tr("Change…"), self._change, icon="pencil", shortcut="F2")
+        add_action(menu, self.tr("Test against a target…"), self._test, icon="plug")
+        add_action(menu, self.tr("Delete…"), self._delete, icon="trash-2", shortcut="Del", danger=True)
 
 
 def _used(identity: Identity) -> str:
     if not identity.used_by:
-        return "nowhere"
+        return translate("secrets", "nowhere")
     first = identity.used_by[0]
     more = len(identity.used_by) - 1
-    return f"{first} and {words.counted(more, 'more place', 'more places')}" if more else first
+    return (
+        translate("secrets", "{first} and {more}").format(
+            first=first, more=words.counted(more, "more place", "more places")
+        )
+        if more
+        else first
+    )
 
 
-_COLUMNS: Final = [
-    Column("user", "CHAP name", lambda identity: identity.user, strong=True, width=170),
-    Column(
-        "place",
-        "Secret",
-        lambda identity: PLACE_WORDS.get(identity.place, identity.place),
-        kind="state",
-        tone=lambda identity: PLACE_TONES.get(identity.place, "muted"),
-        width=150,
-    ),
-    Column(
-        "uses",
-        "Uses",
-        lambda identity: f"{len(identity.used_by)}",
-        sort=lambda identity: len(identity.used_by),
-        right=True,
-        width=64,
-    ),
-    Column(
-        "used",
-        "Used by",
-        _used,
-        tone=lambda identity: "text" if identity.used_by else "muted",
-        tooltip=lambda identity: "\n".join(identity.used_by),
-        width=280,
-        stretch=True,
-    ),
-    Column(
-        "findings",
-        "To look at",
-        lambda identity: words.counted(len(identity.findings), "finding") if identity.findings else "",
-        sort=lambda identity: len(identity.findings),
-        kind="tag",
-        tone=lambda identity: "warning",
-        tooltip=lambda identity: "\n".join(identity.findings),
-        width=110,
-    ),
-    Column("note", "Note", lambda identity: identity.note, muted=True, width=210, stretch=True),
-]
+def _columns() -> list[Column]:
+    return [
+        Column(
+            "user", translate("secrets", "CHAP name"), lambda identity: identity.user, strong=True, width=170
+        ),
+        Column(
+            "place",
+            translate("secrets", "Secret"),
+            lambda identity: translated(PLACE_WORDS.get(identity.place, identity.place)),
+            kind="state",
+            tone=lambda identity: PLACE_TONES.get(identity.place, "muted"),
+            width=150,
+        ),
+        Column(
+            "uses",
+            translate("secrets", "Uses"),
+            lambda identity: f"{len(identity.used_by)}",
+            sort=lambda identity: len(identity.used_by),
+            right=True,
+            width=64,
+        ),
+        Column(
+            "used",
+            translate("secrets", "Used by"),
+            _used,
+            tone=lambda identity: "text" if identity.used_by else "muted",
+            tooltip=lambda identity: "\n".join(identity.used_by),
+            width=280,
+            stretch=True,
+        ),
+        Column(
+            "findings",
+            translate("secrets", "To look at"),
+            lambda identity: words.counted(len(identity.findings), "finding") if identity.findings else "",
+            sort=lambda identity: len(identity.findings),
+            kind="tag",
+            tone=lambda identity: "warning",
+            tooltip=lambda identity: "\n".join(identity.findings),
+            width=110,
+        ),
+        Column(
+            "note",
+            translate("secrets", "Note"),
+            lambda identity: identity.note,
+            muted=True,
+            width=210,
+            stretch=True,
+        ),
+    ]

@@ -11,6 +11,7 @@ from san_console.api.engine_objects import Identity
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import Card, clear, horizontal, vertical
 from san_console.gui.widgets.key_values import KeyValues, Pair
 from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
@@ -18,9 +19,9 @@ from san_console.gui.widgets.problems import InlineProblem
 from san_console.names.display import visible
 
 _PLACES: Final[dict[str, tuple[str, Tone]]] = {
-    "keyring": ("in the keyring", "good"),
-    "memory": ("in memory, gone when the engine ends", "warning"),
-    "missing": ("there is none: give it one with Change", "bad"),
+    "keyring": (QT_TRANSLATE_NOOP("Table", "in the keyring"), "good"),
+    "memory": (QT_TRANSLATE_NOOP("Table", "in memory, gone when the engine ends"), "warning"),
+    "missing": (QT_TRANSLATE_NOOP("Table", "there is none: give it one with Change"), "bad"),
 }
 MAX_USES_SHOWN: Final = 50
 
@@ -71,15 +72,18 @@ class IdentityDetails(Card):
             self._finding.hide()
             return
         self._title.setText(identity.user)
-        place, tone = _PLACES.get(identity.place, (identity.place, "muted"))
-        pairs = [Pair("CHAP name", identity.user, mono=True), Pair("Secret", place, tone)]
+        marked, tone = _PLACES.get(identity.place, (identity.place, "muted"))
+        place = translated(marked)
+        pairs = [Pair(self.tr("CHAP name"), identity.user, mono=True), Pair(self.tr("Secret"), place, tone)]
         if identity.note:
-            pairs.append(Pair("Note", identity.note, wrap=True))
+            pairs.append(Pair(self.tr("Note"), identity.note, wrap=True))
         if identity.created_at:
-            pairs.append(Pair("Made", words.ago(self._context.now() - identity.created_at)))
+            pairs.append(Pair(self.tr("Made"), words.ago(self._context.now() - identity.created_at)))
         self._facts.show_pairs(pairs)
         count = words.counted(len(identity.used_by), "place")
-        self._uses_title.setText(f"Used in {count}" if identity.used_by else "Used nowhere")
+        self._uses_title.setText(
+            self.tr("Used in {count}").format(count=count) if identity.used_by else self.tr("Used nowhere")
+        )
         for text in identity.used_by[:MAX_USES_SHOWN]:
             self._uses.addWidget(ElidedLabel(text))
         if identity.findings:

@@ -19,6 +19,7 @@ from san_console.gui.dialogs.initiator import InitiatorDialog
 from san_console.gui.dialogs.local_lun import AddLunDialog
 from san_console.gui.models.mapping_matrix import ANYONE
 from san_console.gui.theme.tokens import GAP_PX, Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
 from san_console.gui.views.page import Details, KeptSplitter, Page
 from san_console.gui.views.serve_changes import undo
 from san_console.gui.views.serve_mapping import MappingTab
@@ -46,21 +47,25 @@ def is_open(target: LocalTarget) -> bool:
 def tag_of(target: LocalTarget, sessions: int) -> tuple[str, Tone]:
     """The tag in the list: what matters most of a target."""
     if target.state == "failed":
-        return ("failed", "bad")
+        return (translate("serve", "failed"), "bad")
     if target.state == "stopped" or not target.enabled:
-        return ("stopped", "muted")
+        return (translate("serve", "stopped"), "muted")
     if any(lun.state == "offline" for lun in target.luns):
-        return ("offline", "bad")
+        return (translate("serve", "offline"), "bad")
     if is_open(target):
-        return ("open", "warning")
-    return (f"{sessions} up", "good") if sessions else ("idle", "muted")
+        return (translate("serve", "open"), "warning")
+    return (
+        (translate("serve", "{sessions} up").format(sessions=sessions), "good")
+        if sessions
+        else (translate("serve", "idle"), "muted")
+    )
 
 
 class ServePage(Page):
     """Targets at the left with facts below; mapping and the rest of the chosen one at the right."""
 
     key = "serve"
-    title = "Serve"
+    title = QT_TRANSLATE_NOOP("Table", "Serve")
     collections = ("local_targets", "target_sessions", "identities", "isns_servers")
 
     def __init__(self, context: Context) -> None:
@@ -172,7 +177,7 @@ class ServePage(Page):
         for target in self.host.values("local_targets"):
             tag, tone = tag_of(target, counts.get(target.id, 0))
             named = sum(name != ANYONE for name in target.initiators)
-            nobody = "anyone" if ANYONE in target.initiators else "nobody"
+            nobody = self.tr("anyone") if ANYONE in target.initiators else self.tr("nobody")
             who = words.counted(named, "initiator") if named else nobody
             entries.append(
                 Entry(
@@ -187,7 +192,7 @@ class ServePage(Page):
         self.targets.show_entries(entries)
         self.stack.setCurrentIndex(0 if entries else 1)
         for button in (self.lun_button, self.initiator_button):
-            enable(button, bool(entries), "Create a target first")
+            enable(button, bool(entries), self.tr("Create a target first"))
 
     def current(self) -> LocalTarget | None:
         found = self.host.get("local_targets", self.targets.current_id)
@@ -197,7 +202,7 @@ class ServePage(Page):
         target = self.current()
         if target is None:
             count = len(self.host.values("local_targets"))
-            self.summary.setText("" if count else "nothing is served")
+            self.summary.setText("" if count else self.tr("nothing is served"))
             self.details.show_object(None)
             return
         self.summary.setText(target.id)
@@ -205,7 +210,10 @@ class ServePage(Page):
             session.target == target.id and session.session_type == "normal"
             for session in self.host.values("target_sessions")
         )
-        self.details.set_title("sessions", f"Sessions {sessions}" if sessions else "Sessions")
+        self.details.set_title(
+            "sessions",
+            self.tr("Sessions {sessions}").format(sessions=sessions) if sessions else self.tr("Sessions"),
+        )
         self.facts_title.setText(target.alias or words.short_name(target.id))
         self.facts.show_pairs(self._facts(target))
         self.failure.show_problem(target.problem)
@@ -213,24 +221,30 @@ class ServePage(Page):
 
     def _facts(self, target: LocalTarget) -> list[Pair]:
         state: dict[str, tuple[str, Tone]] = {
-            "serving": ("serving", "good"),
-            "stopped": ("stopped", "muted"),
-            "failed": ("failed", "bad"),
+            "serving": (self.tr("serving"), "good"),
+            "stopped": (self.tr("stopped"), "muted"),
+            "failed": (self.tr("failed"), "bad"),
         }
         word, tone = state[target.state]
-        pairs = [Pair("State", word, tone)]
+        pairs = [Pair(self.tr("State"), word, tone)]
         for number, portal in enumerate(target.portals[:MAX_NAMES_SHOWN]):
-            pairs.append(Pair("" if number else "Portals", portal, mono=True))
+            pairs.append(Pair("" if number else self.tr("Portals"), portal, mono=True))
         if target.identity_ids:
-            chap = "both directions" if target.mutual_identity_id else "initiators prove themselves"
+            chap = (
+                self.tr("both directions")
+                if target.mutual_identity_id
+                else self.tr("initiators prove themselves")
+            )
             pairs.append(Pair("CHAP", chap, "good"))
         else:
-            pairs.append(Pair("CHAP", "none", "warning" if is_open(target) else "muted"))
+            pairs.append(Pair("CHAP", self.tr("none"), "warning" if is_open(target) else "muted"))
         if ANYONE in target.initiators:
-            pairs.append(Pair("Access", "anyone may log in", "warning" if is_open(target) else None))
-        pairs.append(Pair("Group tag", str(target.tpgt)))
+            pairs.append(
+                Pair(self.tr("Access"), self.tr("anyone may log in"), "warning" if is_open(target) else None)
+            )
+        pairs.append(Pair(self.tr("Group tag"), str(target.tpgt)))
         if not target.registrations:
-            pairs.append(Pair("iSNS", "not registered", "muted"))
+            pairs.append(Pair("iSNS", self.tr("not registered"), "muted"))
         tones: dict[str, Tone] = {"registered": "good", "failed": "bad", "pending": "muted"}
         for one in target.registrations[:MAX_NAMES_SHOWN]:
             pairs.append(Pair("iSNS", one.state, tones[one.state]))
@@ -246,21 +260,21 @@ class ServePage(Page):
         target = self.current()
         if target is None:
             return menu
-        add_action(menu, "Copy name", lambda: _copy(target.id), icon="copy")
-        add_action(menu, "Settings", lambda: self.details.open("settings"), icon="settings")
+        add_action(menu, self.tr("Copy name"), lambda: _copy(target.id), icon="copy")
+        add_action(menu, self.tr("Settings"), lambda: self.details.open("settings"), icon="settings")
         if target.enabled:
-            add_action(menu, "Stop serving…", lambda: self._set_enabled(target, False), icon="pause")
+            add_action(menu, self.tr("Stop serving…"), lambda: self._set_enabled(target, False), icon="pause")
         else:
-            add_action(menu, "Serve again", lambda: self._set_enabled(target, True), icon="play")
+            add_action(menu, self.tr("Serve again"), lambda: self._set_enabled(target, True), icon="play")
         menu.addSeparator()
-        add_action(menu, "Delete target…", self.delete, icon="trash-2", shortcut="Del", danger=True)
+        add_action(menu, self.tr("Delete target…"), self.delete, icon="trash-2", shortcut="Del", danger=True)
         return menu
 
     def create_target(self) -> None:
         CreateTargetWizard(self.context, self._created, self).open()
 
     def _created(self, target: LocalTarget) -> None:
-        self.context.window.say(f"{words.short_name(target.id)} is served now.", "good")
+        self.context.window.say(self.tr("{id} is served now.").format(id=words.short_name(target.id)), "good")
         self._fill()
         self.targets.select_id(target.id)
         self._show_target()
@@ -277,7 +291,10 @@ class ServePage(Page):
 
             def added(_target: LocalTarget) -> None:
                 dialog.finished_ok()
-                self.context.window.say(f"{visible(lun.name, 64)} was added. Map it to an initiator.", "good")
+                self.context.window.say(
+                    self.tr("{name} was added. Map it to an initiator.").format(name=visible(lun.name, 64)),
+                    "good",
+                )
 
             self.host.call(
                 "serving.change", SaveLocalTarget(target=new), added, dialog.finished_badly, owner=dialog
@@ -297,11 +314,11 @@ class ServePage(Page):
             def added(_target: LocalTarget) -> None:
                 dialog.finished_ok()
                 self.details.open("mapping")
-                who = "Anyone" if name == ANYONE else words.short_name(name)
+                who = self.tr("Anyone") if name == ANYONE else words.short_name(name)
                 self.context.window.say(
-                    f"{who} was added and sees no LUN yet.",
+                    self.tr("{who} was added and sees no LUN yet.").format(who=who),
                     "good",
-                    "Undo",
+                    self.tr("Undo"),
                     lambda: undo(self.context, target),
                 )
 
@@ -334,11 +351,17 @@ class ServePage(Page):
     def _hits(self, target: LocalTarget) -> list[str]:
         sessions = self._sessions_of(target)
         lines = [
-            f"{visible(session.initiator)} from {visible(session.address)} is cut off"
+            self.tr("{initiator} from {address} is cut off").format(
+                initiator=visible(session.initiator), address=visible(session.address)
+            )
             for session in sessions[:MAX_NAMES_SHOWN]
         ]
         if len(sessions) > MAX_NAMES_SHOWN:
-            lines.append(f"{len(sessions) - MAX_NAMES_SHOWN} more initiators are cut off")
+            lines.append(
+                self.tr("{sessions} more initiators are cut off").format(
+                    sessions=len(sessions) - MAX_NAMES_SHOWN
+                )
+            )
         return lines
 
     def _set_enabled(self, target: LocalTarget, enabled: bool) -> None:
@@ -349,12 +372,12 @@ class ServePage(Page):
             self.host.call("serving.set_enabled", params, owner=self)
             return
         Confirmation(
-            f"Stop serving {name}?",
-            "Stop serving",
+            self.tr("Stop serving {name}?").format(name=name),
+            self.tr("Stop serving"),
             lambda dialog: self.host.call(
                 "serving.set_enabled", params, dialog.finished_ok, dialog.finished_badly, owner=dialog
             ),
-            text="The target stays here and can be served again.",
+            text=self.tr("The target stays here and can be served again."),
             consequences=hits,
             parent=self,
         ).open()
@@ -368,14 +391,20 @@ class ServePage(Page):
         memory = [lun.name for lun in target.luns if lun.kind == "memory"]
         files = sum(lun.kind in ("file", "block") for lun in target.luns)
         if memory:
-            lines.append(f"The content of {visible(', '.join(memory))} is lost: it is kept in memory only")
+            lines.append(
+                self.tr("The content of {memory} is lost: it is kept in memory only").format(
+                    memory=visible(", ".join(memory))
+                )
+            )
         if files:
             lines.append(
-                f"{words.counted(files, 'file or disk', 'files or disks')} behind its LUNs stay as they are"
+                self.tr("{files} behind its LUNs stay as they are").format(
+                    files=words.counted(files, "file or disk", "files or disks")
+                )
             )
         Confirmation(
-            f"Delete the target {name}?",
-            "Delete target",
+            self.tr("Delete the target {name}?").format(name=name),
+            self.tr("Delete target"),
             lambda dialog: self._remove(target, dialog),
             text=target.id,
             consequences=lines,
@@ -386,7 +415,9 @@ class ServePage(Page):
     def _remove(self, target: LocalTarget, dialog: Confirmation) -> None:
         def removed(_result: object) -> None:
             dialog.finished_ok()
-            self.context.window.say(f"{words.short_name(target.id)} was deleted.", "text")
+            self.context.window.say(
+                self.tr("{id} was deleted.").format(id=words.short_name(target.id)), "text"
+            )
 
         def refused(problem: Problem) -> None:
             dialog.finished_badly(problem)

@@ -13,6 +13,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.translation import translate
 from san_console.names.display import visible
 
 
@@ -26,8 +27,12 @@ def consequence_text(host: QtHost, line: Consequence) -> str:
     names = list(dict.fromkeys(hit))
     if not names:
         return visible(line.text, 1000)
-    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"{visible(line.text, 1000)} Hits now: {shown}."
+    shown = ", ".join(names[:4]) + (
+        translate("serve_changes", " and {names} more").format(names=len(names) - 4) if len(names) > 4 else ""
+    )
+    return translate("serve_changes", "{text} Hits now: {shown}.").format(
+        text=visible(line.text, 1000), shown=shown
+    )
 
 
 def hurts(lines: list[Consequence]) -> bool:
@@ -68,7 +73,7 @@ def propose(
         def saved(target: LocalTarget) -> None:
             if dialog is not None:
                 dialog.finished_ok()
-            context.window.say(said, "good", "Undo", lambda: undo(context, old))
+            context.window.say(said, "good", translate("serve_changes", "Undo"), lambda: undo(context, old))
             if done is not None:
                 done(target)
 

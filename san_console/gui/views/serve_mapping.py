@@ -19,6 +19,7 @@ from san_console.gui.icons import set_icon
 from san_console.gui.models.mapping_matrix import ANYONE, MappingDraft
 from san_console.gui.models.matrix_model import MatrixModel, initiator_title
 from san_console.gui.theme.theme import tokens
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import consequence_text, propose, undo
 from san_console.gui.widgets.buttons import Button
@@ -113,9 +114,11 @@ class MappingTab(DetailTab):
                 draft.rebase(target)
         self.model.show_draft(draft, self._sessions(target))
         if target is not None and not target.luns:
-            self.empty.say("No LUNs yet", "Add one with “LUN” above; then say who sees it.")
+            self.empty.say(self.tr("No LUNs yet"), self.tr("Add one with “LUN” above; then say who sees it."))
         else:
-            self.empty.say("No initiators yet", "Add one with “Initiator” above, or let anyone in.")
+            self.empty.say(
+                self.tr("No initiators yet"), self.tr("Add one with “Initiator” above, or let anyone in.")
+            )
         shown = bool(self.model.rows and self.model.luns)
         self.stack.setCurrentIndex(0 if shown else 1)
         # What is pending and who sees what stand right below the last row.
@@ -142,7 +145,7 @@ class MappingTab(DetailTab):
         self.bar.setVisible(bool(count))
         if count and draft is not None:
             self.bar_title.setText(f"{words.counted(count, 'pending change')}.")
-            self.apply_button.setText(f"Apply {words.counted(count, 'change')}")
+            self.apply_button.setText(self.tr("Apply {count}").format(count=words.counted(count, "change")))
             self.apply_button.setAccessibleName(self.apply_button.text())
             self.undo_button.setEnabled(draft.can_undo)
             if not self.plan:
@@ -176,9 +179,11 @@ class MappingTab(DetailTab):
         hit = {session for line in self.plan for session in line.session_ids}
         texts = [_shortened(line.text) for line in self.plan[:3]]
         if len(self.plan) > 3:
-            texts.append(f"And {len(self.plan) - 3} more.")
+            texts.append(self.tr("And {plan} more.").format(plan=len(self.plan) - 3))
         texts.append(
-            f"{words.counted(len(hit), 'session')} may be hit." if hit else "No session is interrupted."
+            self.tr("{hit} may be hit.").format(hit=words.counted(len(hit), "session"))
+            if hit
+            else self.tr("No session is interrupted.")
         )
         self.bar_text.setText(visible(" ".join(texts), 1000))
         self.bar_text.set_tone("bad" if hit else "text")
@@ -190,7 +195,13 @@ class MappingTab(DetailTab):
             return
         lines = [(line.severity, consequence_text(self.host, line)) for line in self.plan]
         count = words.counted(len(draft.changes()), "change")
-        ReviewDialog(f"Apply {count}?", f"Apply {count}", lines, self._apply_from, parent=self).open()
+        ReviewDialog(
+            self.tr("Apply {count}?").format(count=count),
+            self.tr("Apply {count}").format(count=count),
+            lines,
+            self._apply_from,
+            parent=self,
+        ).open()
 
     def _apply_from(self, dialog: ReviewDialog) -> None:
         self._save(dialog)
@@ -216,7 +227,12 @@ class MappingTab(DetailTab):
             draft.rebase(target)
             if dialog is not None:
                 dialog.finished_ok()
-            self.context.window.say(f"{count} applied.", "good", "Undo", lambda: undo(self.context, old))
+            self.context.window.say(
+                self.tr("{count} applied.").format(count=count),
+                "good",
+                self.tr("Undo"),
+                lambda: undo(self.context, old),
+            )
             if self._target is not None and self._target.id == target.id:
                 self.show_object(target)
 
@@ -246,9 +262,9 @@ class MappingTab(DetailTab):
             self,
             target,
             new,
-            question=f"Remove {who} from {words.short_name(target.id)}?",
-            verb="Remove initiator",
-            said=f"{who} was removed.",
+            question=self.tr("Remove {who} from {id}?").format(who=who, id=words.short_name(target.id)),
+            verb=self.tr("Remove initiator"),
+            said=self.tr("{who} was removed.").format(who=who),
         )
 
     # who sees what
@@ -265,8 +281,12 @@ class MappingTab(DetailTab):
         for rule in seen:
             lun = names[rule.lun_id]
             how = "read-only" if rule.read_only or lun.read_only else "read-write"
-            pending = ", pending" if draft.pending(rule.initiator, rule.lun_id) else ""
-            parts.append(f"LUN {rule.lun} {lun.name} ({how}{pending})")
+            pending = self.tr(", pending") if draft.pending(rule.initiator, rule.lun_id) else ""
+            parts.append(
+                self.tr("LUN {lun} {name} ({how}{pending})").format(
+                    lun=rule.lun, name=lun.name, how=how, pending=pending
+                )
+            )
         address = next(
             (
                 session.address.rsplit(":", 1)[0]
@@ -275,20 +295,26 @@ class MappingTab(DetailTab):
             ),
             "",
         )
-        who = "Any other initiator" if name == ANYONE else initiator_title(name)
-        where = f" from {address}" if address else ""
+        who = self.tr("Any other initiator") if name == ANYONE else initiator_title(name)
+        where = self.tr(" from {address}").format(address=address) if address else ""
         shared = [
             lun.name
             for lun in draft.base.luns
             if len(writers := draft.writers(lun.id)) > 1 or ANYONE in writers
         ]
-        sees = ", ".join(parts) if parts else "no LUN"
+        sees = ", ".join(parts) if parts else self.tr("no LUN")
         self.who.show_pairs(
             [
-                Pair("Who sees what", visible(f"{who}{where} sees {sees}.", 2000), wrap=True),
                 Pair(
-                    "Shared writers",
-                    visible(_shared_text(shared), 1000) if shared else "No LUN has two writers.",
+                    self.tr("Who sees what"),
+                    visible(
+                        self.tr("{who}{where} sees {sees}.").format(who=who, where=where, sees=sees), 2000
+                    ),
+                    wrap=True,
+                ),
+                Pair(
+                    self.tr("Shared writers"),
+                    visible(_shared_text(shared), 1000) if shared else self.tr("No LUN has two writers."),
                     "warning" if shared else "muted",
                     wrap=True,
                 ),
@@ -297,9 +323,14 @@ class MappingTab(DetailTab):
 
 
 def _shared_text(names: list[str]) -> str:
-    listed = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
-    needs = "needs" if len(names) == 1 else "need"
-    return f"{listed} can be written by several initiators at once, and {needs} a cluster file system."
+    listed = (
+        ", ".join(names[:-1]) + (translate("serve_mapping", " and ") if len(names) > 1 else "") + names[-1]
+    )
+    needs = translate("serve_mapping", "needs") if len(names) == 1 else translate("serve_mapping", "need")
+    return translate(
+        "serve_mapping",
+        "{listed} can be written by several initiators at once, and {needs} a cluster file system.",
+    ).format(listed=listed, needs=needs)
 
 
 def _shortened(sentence: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from PySide6.QtCore import Qt
@@ -17,6 +17,7 @@ from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import propose
 from san_console.gui.widgets.buttons import Button, enable
@@ -71,9 +72,15 @@ class LunsTab(_TablePart):
     def __init__(self, context: Context, on_add: Callable[[], object]) -> None:
         super().__init__(
             context,
-            "LUNs of the target",
-            _LUN_COLUMNS,
-            EmptyState("database", "No LUNs yet", "A LUN is a file, memory or a disk.", "Add LUN…", on_add),
+            self.tr("LUNs of the target"),
+            _lun_columns(),
+            EmptyState(
+                "database",
+                self.tr("No LUNs yet"),
+                self.tr("A LUN is a file, memory or a disk."),
+                self.tr("Add LUN…"),
+                on_add,
+            ),
         )
         self.remove_button = Button(self.tr("Remove LUN…"), self._remove, kind="danger", tip="Del")
         self.head.addWidget(self.remove_button)
@@ -91,12 +98,14 @@ class LunsTab(_TablePart):
 
     def chosen(self) -> None:
         lun = self.table.current_object()
-        enable(self.remove_button, lun is not None, "Select a LUN")
+        enable(self.remove_button, lun is not None, self.tr("Select a LUN"))
         self.failure.show_problem(lun.problem if isinstance(lun, LocalLun) else None)
 
     def fill_menu(self, menu: QMenu) -> None:
         if self.table.current_object() is not None:
-            add_action(menu, "Remove LUN…", self._remove, icon="trash-2", shortcut="Del", danger=True)
+            add_action(
+                menu, self.tr("Remove LUN…"), self._remove, icon="trash-2", shortcut="Del", danger=True
+            )
 
     def _remove(self) -> None:
         lun, target = self.table.current_object(), self.target
@@ -112,9 +121,12 @@ class LunsTab(_TablePart):
             self,
             target,
             new,
-            question=f"Remove the LUN {lun.name} from {words.short_name(target.id)}?",
-            verb="Remove LUN",
-            said=f"{lun.name} is served no longer." + (" The file is kept." if lun.kind == "file" else ""),
+            question=self.tr("Remove the LUN {name} from {id}?").format(
+                name=lun.name, id=words.short_name(target.id)
+            ),
+            verb=self.tr("Remove LUN"),
+            said=self.tr("{name} is served no longer.").format(name=lun.name)
+            + (self.tr(" The file is kept.") if lun.kind == "file" else ""),
         )
 
 
@@ -123,7 +135,10 @@ class PortalsTab(_TablePart):
 
     def __init__(self, context: Context) -> None:
         super().__init__(
-            context, "Portals of the target", _portal_columns(self), EmptyState("plug", "No portals yet")
+            context,
+            self.tr("Portals of the target"),
+            _portal_columns(self),
+            EmptyState("plug", self.tr("No portals yet")),
         )
         self.line = QLineEdit()
         self.line.setPlaceholderText("10.20.0.5:3260")
@@ -154,7 +169,7 @@ class PortalsTab(_TablePart):
         portals = list(self.target.portals) if self.target is not None else []
         self.model.set_objects(portals)
         self.table.select_first()
-        tag = f"portal group {self.target.tpgt}" if self.target is not None else ""
+        tag = self.tr("portal group {tpgt}").format(tpgt=self.target.tpgt) if self.target is not None else ""
         self.note.setText(f"{words.counted(len(portals), 'portal')}, {tag}" if portals else "")
         self.failure.show_problem(self.target.problem if self.target is not None else None)
         self._check()
@@ -165,7 +180,7 @@ class PortalsTab(_TablePart):
         enable(
             self.remove_button,
             many and bool(self.table.selected_ids()),
-            "A target needs a portal: disable it instead",
+            self.tr("A target needs a portal: disable it instead"),
         )
 
     def _portal(self) -> str:
@@ -181,7 +196,11 @@ class PortalsTab(_TablePart):
         self.line.setProperty("invalid", typed and not portal)
         restyle(self.line)
         known = self.target.portals if self.target is not None else []
-        enable(self.add_button, bool(portal) and portal not in known, "Write an address of this computer")
+        enable(
+            self.add_button,
+            bool(portal) and portal not in known,
+            self.tr("Write an address of this computer"),
+        )
 
     def _add(self) -> None:
         portal, target = self._portal(), self.target
@@ -193,9 +212,11 @@ class PortalsTab(_TablePart):
             self,
             target,
             new,
-            question=f"Listen on {portal} too?",
-            verb="Add portal",
-            said=f"{words.short_name(target.id)} listens on {portal} too.",
+            question=self.tr("Listen on {portal} too?").format(portal=portal),
+            verb=self.tr("Add portal"),
+            said=self.tr("{id} listens on {portal} too.").format(
+                id=words.short_name(target.id), portal=portal
+            ),
             done=lambda _target: self.line.clear(),
             failed=self.failure.show_problem,
         )
@@ -212,9 +233,9 @@ class PortalsTab(_TablePart):
             self,
             target,
             new,
-            question=f"Stop listening on {', '.join(chosen)}?",
-            verb=f"Remove {words.counted(len(chosen), 'portal')}",
-            said=f"{', '.join(chosen)} was removed.",
+            question=self.tr("Stop listening on {chosen}?").format(chosen=", ".join(chosen)),
+            verb=self.tr("Remove {chosen}").format(chosen=words.counted(len(chosen), "portal")),
+            said=self.tr("{chosen} was removed.").format(chosen=", ".join(chosen)),
             failed=self.failure.show_problem,
         )
 
@@ -225,9 +246,11 @@ class ConnectedTab(_TablePart):
     def __init__(self, context: Context) -> None:
         super().__init__(
             context,
-            "Sessions of initiators",
+            self.tr("Sessions of initiators"),
             _session_columns(self),
-            EmptyState("users", "Nobody is connected", "Initiators appear here when they log in."),
+            EmptyState(
+                "users", self.tr("Nobody is connected"), self.tr("Initiators appear here when they log in.")
+            ),
         )
         self.disconnect_button = Button(self.tr("Disconnect…"), self._disconnect, kind="danger", tip="Del")
         self.head.addWidget(self.disconnect_button)
@@ -254,12 +277,16 @@ class ConnectedTab(_TablePart):
 
     def chosen(self) -> None:
         count = len(self.table.selected_ids())
-        self.disconnect_button.setText(f"Disconnect {count}…" if count > 1 else "Disconnect…")
-        enable(self.disconnect_button, bool(count), "Select a session")
+        self.disconnect_button.setText(
+            self.tr("Disconnect {count}…").format(count=count) if count > 1 else self.tr("Disconnect…")
+        )
+        enable(self.disconnect_button, bool(count), self.tr("Select a session"))
 
     def fill_menu(self, menu: QMenu) -> None:
         if self.table.selected_ids():
-            add_action(menu, "Disconnect…", self._disconnect, icon="unplug", shortcut="Del", danger=True)
+            add_action(
+                menu, self.tr("Disconnect…"), self._disconnect, icon="unplug", shortcut="Del", danger=True
+            )
 
     def _disconnect(self) -> None:
         sessions: list[TargetSession] = self.table.selected_objects()
@@ -267,10 +294,16 @@ class ConnectedTab(_TablePart):
             return
         lines = []
         for session in sessions:
-            numbers = ", ".join(str(number) for number in session.luns) or "none"
+            numbers = ", ".join(str(number) for number in session.luns) or self.tr("none")
             rate, _iops = self.rate_of(session)
-            moving = f", {words.rate(rate)} now" if rate else ""
-            lines.append(visible(f"{session.initiator} from {session.address}: LUNs {numbers}{moving}"))
+            moving = self.tr(", {rate} now").format(rate=words.rate(rate)) if rate else ""
+            lines.append(
+                visible(
+                    self.tr("{initiator} from {address}: LUNs {numbers}{moving}").format(
+                        initiator=session.initiator, address=session.address, numbers=numbers, moving=moving
+                    )
+                )
+            )
 
         def disconnect(dialog: Confirmation) -> None:
             left = len(sessions)
@@ -292,11 +325,13 @@ class ConnectedTab(_TablePart):
 
         count = words.counted(len(sessions), "initiator")
         Confirmation(
-            f"Disconnect {count}?",
-            f"Disconnect {count}",
+            self.tr("Disconnect {count}?").format(count=count),
+            self.tr("Disconnect {count}").format(count=count),
             disconnect,
-            text="Its commands are cut off. Most initiators log in again by themselves; "
-            "take the mapping away to keep one out.",
+            text=self.tr(
+                "Its commands are cut off. Most initiators log in again by themselves; "
+                "take the mapping away to keep one out."
+            ),
             consequences=lines,
             parent=self,
         ).open()
@@ -306,37 +341,66 @@ def _lun_tone(lun: LocalLun) -> Tone:
     return "good" if lun.state == "online" else "bad"
 
 
-_LUN_COLUMNS: Final = [
-    Column("name", "Name", lambda lun: lun.name, strong=True, width=104),
-    Column("kind", "Made of", lambda lun: lun.kind, width=72),
-    Column(
-        "size",
-        "Size",
-        lambda lun: words.size(lun.size_bytes),
-        sort=lambda lun: lun.size_bytes,
-        right=True,
-        width=84,
-    ),
-    Column(
-        "flags",
-        "Flags",
-        lambda lun: ", ".join(text for text, on in (("read-only", lun.read_only), ("thin", lun.thin)) if on),
-        muted=True,
-        width=90,
-    ),
-    Column("state", "State", lambda lun: lun.state, kind="state", tone=_lun_tone, width=90),
-    Column(
-        "path",
-        "Path",
-        lambda lun: lun.path or words.NONE,
-        mono=True,
-        elide_middle=True,
-        width=160,
-        stretch=True,
-    ),
-    Column("identity", "Identity", lambda lun: lun.identity, mono=True, elide_middle=True, width=170),
-    Column("block", "Block", lambda lun: f"{lun.block_bytes:,}", right=True, width=70, hidden=True),
-]
+def _lun_columns() -> list[Column]:
+    return [
+        Column("name", translate("serve_parts", "Name"), lambda lun: lun.name, strong=True, width=104),
+        Column("kind", translate("serve_parts", "Made of"), lambda lun: lun.kind, width=72),
+        Column(
+            "size",
+            translate("serve_parts", "Size"),
+            lambda lun: words.size(lun.size_bytes),
+            sort=lambda lun: lun.size_bytes,
+            right=True,
+            width=84,
+        ),
+        Column(
+            "flags",
+            translate("serve_parts", "Flags"),
+            lambda lun: ", ".join(
+                text
+                for text, on in (
+                    (translate("serve_parts", "read-only"), lun.read_only),
+                    (translate("serve_parts", "thin"), lun.thin),
+                )
+                if on
+            ),
+            muted=True,
+            width=90,
+        ),
+        Column(
+            "state",
+            translate("serve_parts", "State"),
+            lambda lun: lun.state,
+            kind="state",
+            tone=_lun_tone,
+            width=90,
+        ),
+        Column(
+            "path",
+            translate("serve_parts", "Path"),
+            lambda lun: lun.path or words.NONE,
+            mono=True,
+            elide_middle=True,
+            width=160,
+            stretch=True,
+        ),
+        Column(
+            "identity",
+            translate("serve_parts", "Identity"),
+            lambda lun: lun.identity,
+            mono=True,
+            elide_middle=True,
+            width=170,
+        ),
+        Column(
+            "block",
+            translate("serve_parts", "Block"),
+            lambda lun: f"{lun.block_bytes:,}",
+            right=True,
+            width=70,
+            hidden=True,
+        ),
+    ]
 
 
 def _portal_columns(tab: PortalsTab) -> list[Column]:
@@ -345,18 +409,20 @@ def _portal_columns(tab: PortalsTab) -> list[Column]:
 
     tones: dict[str, Tone] = {"serving": "good", "failed": "bad"}
     return [
-        Column("address", "Portal", lambda address: address, mono=True, width=260),
+        Column("address", translate("serve_parts", "Portal"), lambda address: address, mono=True, width=260),
         Column(
             "state",
-            "State",
-            lambda address: {"serving": "listening"}.get(state(address), state(address)),
+            translate("serve_parts", "State"),
+            lambda address: {"serving": translate("serve_parts", "listening")}.get(
+                state(address), state(address)
+            ),
             kind="state",
             tone=lambda address: tones.get(state(address), "muted"),
             width=130,
         ),
         Column(
             "sessions",
-            "Sessions",
+            translate("serve_parts", "Sessions"),
             lambda address: str(tab.sessions_at(address)),
             sort=tab.sessions_at,
             right=True,
@@ -370,30 +436,43 @@ def _session_columns(tab: ConnectedTab) -> list[Column]:
     def digests(session: TargetSession) -> str:
         found = [
             text
-            for text, on in (("header", session.header_digest), ("data", session.data_digest))
+            for text, on in (
+                (translate("serve_parts", "header"), session.header_digest),
+                (translate("serve_parts", "data"), session.data_digest),
+            )
             if on not in ("", "None")
         ]
-        return ", ".join(found) or "none"
+        return ", ".join(found) or translate("serve_parts", "none")
 
     return [
         Column(
             "initiator",
-            "Initiator",
-            lambda one: words.short_name(one.initiator) + (" (this computer)" if one.own else ""),
+            translate("serve_parts", "Initiator"),
+            lambda one: (
+                words.short_name(one.initiator)
+                + (translate("serve_parts", " (this computer)") if one.own else "")
+            ),
             tooltip=lambda one: one.initiator,
             strong=True,
             elide_middle=True,
             width=150,
             stretch=True,
         ),
-        Column("address", "From", lambda one: one.address, mono=True, width=142),
-        Column("portal", "Portal", lambda one: one.portal, mono=True, width=128, hidden=True),
-        Column("auth", "Proved by", lambda one: one.auth, muted=True, width=154),
-        Column("digests", "Digests", digests, muted=True, width=76, hidden=True),
+        Column("address", translate("serve_parts", "From"), lambda one: one.address, mono=True, width=142),
+        Column(
+            "portal",
+            translate("serve_parts", "Portal"),
+            lambda one: one.portal,
+            mono=True,
+            width=128,
+            hidden=True,
+        ),
+        Column("auth", translate("serve_parts", "Proved by"), lambda one: one.auth, muted=True, width=154),
+        Column("digests", translate("serve_parts", "Digests"), digests, muted=True, width=76, hidden=True),
         Column("luns", "LUNs", lambda one: ", ".join(map(str, one.luns)) or words.NONE, width=66),
         Column(
             "rate",
-            "Throughput",
+            translate("serve_parts", "Throughput"),
             lambda one: words.rate(tab.rate_of(one)[0]) if tab.rate_of(one)[0] else words.NONE,
             sort=lambda one: tab.rate_of(one)[0],
             right=True,
@@ -411,7 +490,7 @@ def _session_columns(tab: ConnectedTab) -> list[Column]:
         ),
         Column(
             "since",
-            "Since",
+            translate("serve_parts", "Since"),
             lambda one: words.duration(tab.context.now() - one.logged_in_at) if one.logged_in_at else "",
             sort=lambda one: one.logged_in_at,
             right=True,
@@ -419,5 +498,11 @@ def _session_columns(tab: ConnectedTab) -> list[Column]:
             live=True,
             width=82,
         ),
-        Column("alias", "Alias", lambda one: one.initiator_alias, width=100, hidden=True),
+        Column(
+            "alias",
+            translate("serve_parts", "Alias"),
+            lambda one: one.initiator_alias,
+            width=100,
+            hidden=True,
+        ),
     ]

@@ -17,6 +17,7 @@ from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.mapping_matrix import ANYONE
 from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import propose
 from san_console.gui.widgets.buttons import Button
@@ -57,11 +58,11 @@ class SettingsTab(DetailTab):
         identity_box, self._identity_column = _box()
         server_box, self._server_column = _box()
         for label, widget in (
-            ("State", self.enabled),
-            ("Alias", self.alias),
-            ("Initiators log in with", identity_box),
-            ("The target proves itself with", self.mutual),
-            ("Registered with iSNS at", server_box),
+            (self.tr("State"), self.enabled),
+            (self.tr("Alias"), self.alias),
+            (self.tr("Initiators log in with"), identity_box),
+            (self.tr("The target proves itself with"), self.mutual),
+            (self.tr("Registered with iSNS at"), server_box),
         ):
             widget.setAccessibleName(label)
             form.addRow(PlainLabel(label, style="muted"), widget)
@@ -114,21 +115,32 @@ class SettingsTab(DetailTab):
         identities: list[Identity] = self.host.values("identities")
         rows = [(one.id, one.user) for one in identities]
         self.identities = self._checks(
-            self._identity_column, rows, target.identity_ids, "no CHAP identities yet: make one on Secrets"
+            self._identity_column,
+            rows,
+            target.identity_ids,
+            self.tr("no CHAP identities yet: make one on Secrets"),
         )
         servers = [
-            (one.address, f"{one.address} · this computer" if one.embedded else one.address)
+            (
+                one.address,
+                self.tr("{address} · this computer").format(address=one.address)
+                if one.embedded
+                else one.address,
+            )
             for one in self.host.values("isns_servers")
             if one.address
         ]
         known = {address for address, _title in servers}
         servers += [(address, address) for address in target.register_with if address not in known]
         self.servers = self._checks(
-            self._server_column, servers, target.register_with, "no iSNS server is known: see the page iSNS"
+            self._server_column,
+            servers,
+            target.register_with,
+            self.tr("no iSNS server is known: see the page iSNS"),
         )
         self.mutual.blockSignals(True)
         self.mutual.clear()
-        self.mutual.addItem("nothing", "")
+        self.mutual.addItem(self.tr("nothing"), "")
         for identifier, user in rows:
             self.mutual.addItem(visible(user, 80), identifier)
         self.mutual.setCurrentIndex(max(self.mutual.findData(target.mutual_identity_id), 0))
@@ -167,15 +179,17 @@ class SettingsTab(DetailTab):
         changed = wanted is not None and wanted != self._target
         self.revert_button.setEnabled(changed)
         self.apply_button.setEnabled(changed)
-        self.state.setText("Not applied yet." if changed else "")
+        self.state.setText(self.tr("Not applied yet.") if changed else "")
         if wanted is not None and not wanted.identity_ids and ANYONE in wanted.initiators:
             self.open_note.say(
-                "Anyone may log in, without CHAP.",
+                self.tr("Anyone may log in, without CHAP."),
                 "",
-                "Let initiators prove themselves with an identity, or take “Anyone” out of the mapping.",
+                self.tr(
+                    "Let initiators prove themselves with an identity, or take “Anyone” out of the mapping."
+                ),
             )
         elif wanted is not None and wanted.mutual_identity_id and not wanted.identity_ids:
-            self.open_note.say("A target proves itself only to initiators that prove themselves.")
+            self.open_note.say(self.tr("A target proves itself only to initiators that prove themselves."))
         else:
             self.open_note.hide()
 
@@ -189,9 +203,9 @@ class SettingsTab(DetailTab):
             self,
             old,
             new,
-            question=f"Change the settings of {name}?",
-            verb="Apply",
-            said=f"The settings of {name} were changed.",
+            question=self.tr("Change the settings of {name}?").format(name=name),
+            verb=self.tr("Apply"),
+            said=self.tr("The settings of {name} were changed.").format(name=name),
             failed=self.failure.show_problem,
             done=self._saved,
         )
@@ -242,7 +256,7 @@ class AccessTab(DetailTab):
         column.addWidget(self.answer)
         self.failure = InlineProblem()
         column.addWidget(self.failure)
-        self.model = ObjectTableModel(_SEEN_COLUMNS, key=lambda seen: str(seen.lun))
+        self.model = ObjectTableModel(_seen_columns(), key=lambda seen: str(seen.lun))
         table = TableView(self.model, self.tr("LUNs that the initiator sees"), sort_by="lun")
         self.empty = EmptyState("eye-off", self.tr("It would see no LUN"))
         card = TableCard(table, self.empty)
@@ -273,7 +287,7 @@ class AccessTab(DetailTab):
         target, typed = self._target, self.initiator.currentText().strip()
         if target is None or not typed:
             self.model.set_objects([])
-            self.empty.say("Whose view?", "Choose or type the name of an initiator.")
+            self.empty.say(self.tr("Whose view?"), self.tr("Choose or type the name of an initiator."))
             self.answer.setText("")
             return
         place = self.initiator.findText(typed, Qt.MatchFlag.MatchFixedString)
@@ -288,10 +302,12 @@ class AccessTab(DetailTab):
 
     def _take(self, name: str, seen: list[SeenLun]) -> None:
         self.failure.hide()
-        self.empty.say("It would see no LUN", "Map one to it on the tab Mapping.")
+        self.empty.say(self.tr("It would see no LUN"), self.tr("Map one to it on the tab Mapping."))
         self.model.set_objects(seen)
         self.answer.setText(
-            f"{words.short_name(name)} would see {words.counted(len(seen), 'LUN')}, as its login decides."
+            self.tr("{name} would see {seen}, as its login decides.").format(
+                name=words.short_name(name), seen=words.counted(len(seen), "LUN")
+            )
         )
 
     def _failed(self, problem: Problem) -> None:
@@ -300,16 +316,29 @@ class AccessTab(DetailTab):
         self.failure.show_problem(problem)
 
 
-_SEEN_COLUMNS = [
-    Column("lun", "LUN", lambda seen: str(seen.lun), sort=lambda seen: seen.lun, right=True, width=84),
-    Column("name", "Name", lambda seen: seen.name, strong=True, width=220),
-    Column(
-        "how",
-        "Access",
-        lambda seen: "Read-only" if seen.read_only else "Read-write",
-        kind="tag",
-        tone=lambda seen: "accent" if seen.read_only else "good",
-        width=140,
-    ),
-    Column("id", "Id", lambda seen: seen.lun_id, mono=True, muted=True, width=160, stretch=True),
-]
+def _seen_columns() -> list[Column]:
+    return [
+        Column("lun", "LUN", lambda seen: str(seen.lun), sort=lambda seen: seen.lun, right=True, width=84),
+        Column("name", translate("serve_settings", "Name"), lambda seen: seen.name, strong=True, width=220),
+        Column(
+            "how",
+            translate("serve_settings", "Access"),
+            lambda seen: (
+                translate("serve_settings", "Read-only")
+                if seen.read_only
+                else translate("serve_settings", "Read-write")
+            ),
+            kind="tag",
+            tone=lambda seen: "accent" if seen.read_only else "good",
+            width=140,
+        ),
+        Column(
+            "id",
+            translate("serve_settings", "Id"),
+            lambda seen: seen.lun_id,
+            mono=True,
+            muted=True,
+            width=160,
+            stretch=True,
+        ),
+    ]

@@ -20,6 +20,7 @@ from san_console.gui.icons import set_icon
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import tokens
+from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, DetailTab, FilterRow, KeptSplitter, Page
 from san_console.gui.views.sessions_actions import SessionActions, belongs
 from san_console.gui.views.sessions_columns import session_columns
@@ -68,7 +69,7 @@ class SessionsPage(Page):
     """Sessions of this computer's own initiator."""
 
     key = "sessions"
-    title = "Sessions"
+    title = QT_TRANSLATE_NOOP("Table", "Sessions")
     collections = ("sessions", "luns", "events", "jobs")
 
     def __init__(self, context: Context) -> None:
@@ -95,7 +96,7 @@ class SessionsPage(Page):
         self.empty = EmptyState(
             "activity",
             self.tr("Nothing is logged in"),
-            "Find targets first, or type an address into Quick Connect (Ctrl+K).",
+            self.tr("Find targets first, or type an address into Quick Connect (Ctrl+K)."),
             self.tr("Discover targets"),
             lambda: context.window.go("discover"),
         )
@@ -106,12 +107,12 @@ class SessionsPage(Page):
             context,
             "sessions",
             [
-                ("performance", "Performance", lambda: PerformanceTab(context)),
-                ("connections", "Connections", lambda: ConnectionsTab(context)),
-                ("keys", "Negotiated keys", lambda: KeysTab(context)),
+                ("performance", self.tr("Performance"), lambda: PerformanceTab(context)),
+                ("connections", self.tr("Connections"), lambda: ConnectionsTab(context)),
+                ("keys", self.tr("Negotiated keys"), lambda: KeysTab(context)),
                 ("luns", "LUNs", lambda: SessionLunsTab(context)),
-                ("timeline", "Timeline", self._make_timeline),
-                ("tasks", "Tasks", lambda: TasksTab(context)),
+                ("timeline", self.tr("Timeline"), self._make_timeline),
+                ("tasks", self.tr("Tasks"), lambda: TasksTab(context)),
             ],
         )
         self.below = QWidget()
@@ -133,31 +134,31 @@ class SessionsPage(Page):
         self.model.counted.connect(self._soon)
 
     def _make_actions(self) -> None:
-        self.favourite_button = IconButton("star", "Favourite", self._toggle_favourite, role="muted")
+        self.favourite_button = IconButton("star", self.tr("Favourite"), self._toggle_favourite, role="muted")
         self.favourite_button.setCheckable(True)
         self.retry_button = Button(
             self.tr("Retry now"),
             lambda: self.actions_of.retry_now(self._selected("retrying")),
             icon="rotate-cw",
-            tip="Try to log in at once instead of waiting",
+            tip=self.tr("Try to log in at once instead of waiting"),
         )
         self.stop_button = Button(
             self.tr("Stop retrying"),
             lambda: self.actions_of.stop_retrying(self._selected("retrying")),
             icon="ban",
-            tip="No more tries; the session stays on the list",
+            tip=self.tr("No more tries; the session stays on the list"),
         )
         self.rescan_button = Button(
             self.tr("Rescan LUNs"),
             lambda: self.actions_of.rescan(self._selected("logged_in")),
             icon="refresh-cw",
-            tip="Ask the target anew which LUNs there are (F5)",
+            tip=self.tr("Ask the target anew which LUNs there are (F5)"),
         )
         self.logout_button = Button(
             self.tr("Log out"),
             lambda: self.actions_of.log_out(self._loggable()),
             kind="danger",
-            tip="End the session; what it hits is said first (Ctrl+Shift+L)",
+            tip=self.tr("End the session; what it hits is said first (Ctrl+Shift+L)"),
         )
         self.set_actions(
             self.favourite_button, self.retry_button, self.stop_button, self.rescan_button, self.logout_button
@@ -168,16 +169,16 @@ class SessionsPage(Page):
             self.model,
             self.tr("Filter: state:degraded portal:10.20."),
             [
-                ("all", "All", lambda s: s.state != "logged_out"),
-                ("up", "Up", lambda s: s.state in _UP and not is_degraded(s)),
-                ("degraded", "Degraded", is_degraded),
-                ("retrying", "Retrying", lambda s: s.state == "retrying"),
-                ("failed", "Failed", lambda s: s.state == "failed"),
-                ("ended", "Ended", lambda s: s.state == "logged_out"),
+                ("all", self.tr("All"), lambda s: s.state != "logged_out"),
+                ("up", self.tr("Up"), lambda s: s.state in _UP and not is_degraded(s)),
+                ("degraded", self.tr("Degraded"), is_degraded),
+                ("retrying", self.tr("Retrying"), lambda s: s.state == "retrying"),
+                ("failed", self.tr("Failed"), lambda s: s.state == "failed"),
+                ("ended", self.tr("Ended"), lambda s: s.state == "logged_out"),
             ],
         )
         self.filter.apply()
-        self.filter.chips["ended"].setToolTip("Sessions that ended: their time lines are kept")
+        self.filter.chips["ended"].setToolTip(self.tr("Sessions that ended: their time lines are kept"))
         self.body.addWidget(self.filter)
 
     def _make_timeline(self) -> TimelineTab:
@@ -318,15 +319,19 @@ class SessionsPage(Page):
         self._show_buttons()
         troubled = session is not None and session.state in _DOWN and session.problem is not None
         if troubled and session.state == "failed":
-            self.problem.show_problem(session.problem, ("Log in again…", lambda: self._log_in_again(session)))
+            self.problem.show_problem(
+                session.problem, (self.tr("Log in again…"), lambda: self._log_in_again(session))
+            )
         else:
             self.problem.show_problem(session.problem if troubled else None)
         self.below.setVisible(bool(self.model.rowCount() or self._live()))
         luns = sum(1 for lun in self.host.values("luns") if session and lun.session_id == session.id)
-        self.details.set_title("luns", f"LUNs {luns}" if luns else "LUNs")
+        self.details.set_title("luns", self.tr("LUNs {luns}").format(luns=luns) if luns else "LUNs")
         running = (job for job in self.host.values("jobs") if job.state == "running")
         jobs = sum(1 for job in running if session and belongs(job, session))
-        self.details.set_title("tasks", f"Tasks {jobs}" if jobs else "Tasks")
+        self.details.set_title(
+            "tasks", self.tr("Tasks {jobs}").format(jobs=jobs) if jobs else self.tr("Tasks")
+        )
         self.details.show_object(session)
 
     def _log_in_again(self, session: Session) -> None:
@@ -337,9 +342,17 @@ class SessionsPage(Page):
         retrying = self._selected("retrying")
         self.retry_button.setVisible(bool(retrying))
         self.stop_button.setVisible(bool(retrying))
-        enable(self.rescan_button, bool(self._selected("logged_in")), "No session that is up is selected")
-        enable(self.logout_button, bool(chosen), "Select a session first")
-        text = f"Log out {len(chosen)} sessions" if len(chosen) > 1 else "Log out"
+        enable(
+            self.rescan_button,
+            bool(self._selected("logged_in")),
+            self.tr("No session that is up is selected"),
+        )
+        enable(self.logout_button, bool(chosen), self.tr("Select a session first"))
+        text = (
+            self.tr("Log out {chosen} sessions").format(chosen=len(chosen))
+            if len(chosen) > 1
+            else self.tr("Log out")
+        )
         self.logout_button.setText(text)
         self.logout_button.setAccessibleName(text)
         favourite = bool(chosen) and all(session.login.favourite for session in chosen)
@@ -347,9 +360,9 @@ class SessionsPage(Page):
         self.favourite_button.setChecked(favourite)
         set_icon(self.favourite_button, "star", "warning" if favourite else "muted", tokens())
         said = (
-            "Favourite: logs in again when the engine starts. Press to take that back"
+            self.tr("Favourite: logs in again when the engine starts. Press to take that back")
             if favourite
-            else "Make it a favourite: log in again when the engine starts"
+            else self.tr("Make it a favourite: log in again when the engine starts")
         )
         self.favourite_button.setToolTip(tooltip_text(said))
         self.favourite_button.setAccessibleName(said)
@@ -360,32 +373,43 @@ class SessionsPage(Page):
             return
         up, waiting, chosen = self._selected("logged_in"), self._selected("retrying"), self._loggable()
         if waiting:
-            add_action(menu, "Retry now", lambda: self.actions_of.retry_now(waiting), icon="rotate-cw")
-            add_action(menu, "Stop retrying", lambda: self.actions_of.stop_retrying(waiting), icon="ban")
+            add_action(
+                menu, self.tr("Retry now"), lambda: self.actions_of.retry_now(waiting), icon="rotate-cw"
+            )
+            add_action(
+                menu, self.tr("Stop retrying"), lambda: self.actions_of.stop_retrying(waiting), icon="ban"
+            )
         if up:
             add_action(
-                menu, "Rescan LUNs", lambda: self.actions_of.rescan(up), icon="refresh-cw", shortcut="F5"
+                menu,
+                self.tr("Rescan LUNs"),
+                lambda: self.actions_of.rescan(up),
+                icon="refresh-cw",
+                shortcut="F5",
             )
         add_action(
             menu,
-            "Show target",
+            self.tr("Show target"),
             lambda: self.context.window.go("targets", session.target),
             icon="target",
         )
         if chosen:
             favourite = all(one.login.favourite for one in chosen)
-            add_action(menu, "Favourite", self._toggle_favourite, checked=favourite)
+            add_action(menu, self.tr("Favourite"), self._toggle_favourite, checked=favourite)
         menu.addSeparator()
         name = words.short_name(session.target)
-        add_action(menu, "Copy target name", lambda: self._copy(session.target), icon="copy")
+        add_action(menu, self.tr("Copy target name"), lambda: self._copy(session.target), icon="copy")
         add_action(
-            menu, f"Copy log-in of {name} as command", lambda: self._copy_login(session), icon="terminal"
+            menu,
+            self.tr("Copy log-in of {name} as command").format(name=name),
+            lambda: self._copy_login(session),
+            icon="terminal",
         )
         if chosen:
             menu.addSeparator()
             add_action(
                 menu,
-                "Log out…",
+                self.tr("Log out…"),
                 lambda: self.actions_of.log_out(chosen),
                 icon="log-out",
                 shortcut="Ctrl+Shift+L",
@@ -408,7 +432,7 @@ class SessionsPage(Page):
                 favourite=session.login.favourite,
             )
         except ValueError as error:
-            self.context.window.say(f"No command was copied: {error}.", "bad")
+            self.context.window.say(self.tr("No command was copied: {error}.").format(error=error), "bad")
             return
         self._copy(line)
-        self.context.window.say("The command was copied; it asks for the secret.", "good")
+        self.context.window.say(self.tr("The command was copied; it asks for the secret."), "good")

@@ -15,6 +15,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.translation import translate
 from san_console.gui.views.sessions_words import throughput
 from san_console.names.display import visible
 
@@ -34,16 +35,34 @@ def what_it_hits(host: QtHost, session: Session) -> list[str]:
     if luns:
         size = words.size(sum(lun.size_bytes for lun in luns))
         numbers = ", ".join(str(lun.lun) for lun in luns[:NAMED_AT_MOST])
-        more = f" and {len(luns) - NAMED_AT_MOST} more" if len(luns) > NAMED_AT_MOST else ""
-        lines.append(f"LUN {numbers}{more} ({size}) can no longer be reached through it.")
+        more = (
+            translate("sessions_actions", " and {luns} more").format(luns=len(luns) - NAMED_AT_MOST)
+            if len(luns) > NAMED_AT_MOST
+            else ""
+        )
+        lines.append(
+            translate(
+                "sessions_actions", "LUN {numbers}{more} ({size}) can no longer be reached through it."
+            ).format(numbers=numbers, more=more, size=size)
+        )
     moving = throughput(host, session)
     if moving:
-        lines.append(f"{words.rate(moving)} are being moved now; commands under way end with an error.")
+        lines.append(
+            translate(
+                "sessions_actions", "{moving} are being moved now; commands under way end with an error."
+            ).format(moving=words.rate(moving))
+        )
     for job in host.values("jobs"):
         if job.state == "running" and belongs(job, session):
-            lines.append(f"The running task “{visible(job.title, 120)}” fails.")
+            lines.append(
+                translate("sessions_actions", "The running task “{title}” fails.").format(
+                    title=visible(job.title, 120)
+                )
+            )
     if session.login.favourite:
-        lines.append("It is a favourite: it logs in again when the engine starts.")
+        lines.append(
+            translate("sessions_actions", "It is a favourite: it logs in again when the engine starts.")
+        )
     return lines
 
 
@@ -66,21 +85,35 @@ class SessionActions:
             return
         lines: list[str] = []
         if len(sessions) == 1:
-            title = f"Log out of {visible(words.short_name(sessions[0].target))}?"
+            title = translate("SessionActions", "Log out of {target}?").format(
+                target=visible(words.short_name(sessions[0].target))
+            )
             lines = what_it_hits(self._host, sessions[0])
-            accept = "Log out"
-            text = f"The session with {session_name(sessions[0])} ends."
+            accept = translate("SessionActions", "Log out")
+            text = translate("SessionActions", "The session with {session_name} ends.").format(
+                session_name=session_name(sessions[0])
+            )
         else:
-            title = f"Log out of {len(sessions)} sessions?"
-            accept = f"Log out {len(sessions)} sessions"
-            text = "These sessions end:"
+            title = translate("SessionActions", "Log out of {sessions} sessions?").format(
+                sessions=len(sessions)
+            )
+            accept = translate("SessionActions", "Log out {sessions} sessions").format(sessions=len(sessions))
+            text = translate("SessionActions", "These sessions end:")
             for session in sessions[:NAMED_AT_MOST]:
                 hits = len([lun for lun in self._host.values("luns") if lun.session_id == session.id])
                 moving = throughput(self._host, session)
-                busy = f", {words.rate(moving)} now" if moving else ""
+                busy = (
+                    translate("SessionActions", ", {moving} now").format(moving=words.rate(moving))
+                    if moving
+                    else ""
+                )
                 lines.append(f"{session_name(session)}: {words.counted(hits, 'LUN')}{busy}")
             if len(sessions) > NAMED_AT_MOST:
-                lines.append(f"and {len(sessions) - NAMED_AT_MOST} more")
+                lines.append(
+                    translate("SessionActions", "and {sessions} more").format(
+                        sessions=len(sessions) - NAMED_AT_MOST
+                    )
+                )
         Confirmation(
             title,
             accept,
@@ -96,9 +129,13 @@ class SessionActions:
             self._host.call("sessions.rescan", ById(id=session.id), None, self._failed, owner=self._parent)
         if sessions:
             self._context.window.say(
-                f"Looking for LUNs of {session_name(sessions[0])}."
+                translate("SessionActions", "Looking for LUNs of {session_name}.").format(
+                    session_name=session_name(sessions[0])
+                )
                 if len(sessions) == 1
-                else f"Looking for LUNs of {len(sessions)} sessions."
+                else translate("SessionActions", "Looking for LUNs of {sessions} sessions.").format(
+                    sessions=len(sessions)
+                )
             )
 
     def retry_now(self, sessions: Sequence[Session]) -> None:
@@ -139,7 +176,10 @@ class SessionActions:
                 return
             dialog.finished_ok()
             self._context.window.say(
-                "Logged out." if len(ids) == 1 else f"Logged out of {len(ids)} sessions.", "good"
+                translate("SessionActions", "Logged out.")
+                if len(ids) == 1
+                else translate("SessionActions", "Logged out of {ids} sessions.").format(ids=len(ids)),
+                "good",
             )
 
         def failed(identifier: str, problem: Problem) -> None:

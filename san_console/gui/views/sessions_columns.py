@@ -10,6 +10,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.models.columns import Column
 from san_console.gui.states import connection_up, connections_text, connections_up
+from san_console.gui.translation import translate
 from san_console.gui.views import sessions_words as say
 
 
@@ -17,7 +18,14 @@ def _digests(session: Session) -> str:
     up = [c for c in session.connections if connection_up(c)]
     header = any(c.header_digest not in ("", "None") for c in up)
     data = any(c.data_digest not in ("", "None") for c in up)
-    return " + ".join(word for word, on in (("header", header), ("data", data)) if on) or "none"
+    return " + ".join(
+        word
+        for word, on in (
+            (translate("sessions_columns", "header"), header),
+            (translate("sessions_columns", "data"), data),
+        )
+        if on
+    ) or translate("sessions_columns", "none")
 
 
 def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
@@ -35,7 +43,7 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
     return [
         Column(
             "state",
-            "State",
+            translate("sessions_columns", "State"),
             say.state_word,
             sort=say.state_order,
             kind="state",
@@ -43,11 +51,26 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
             tooltip=say.problem_check,
             width=112,
         ),
-        Column("target", "Target", lambda s: s.target, mono=True, elide_middle=True, stretch=True, width=300),
-        Column("portal", "Portal", lambda s: s.portal, mono=True, elide_middle=True, width=164),
+        Column(
+            "target",
+            translate("sessions_columns", "Target"),
+            lambda s: s.target,
+            mono=True,
+            elide_middle=True,
+            stretch=True,
+            width=300,
+        ),
+        Column(
+            "portal",
+            translate("sessions_columns", "Portal"),
+            lambda s: s.portal,
+            mono=True,
+            elide_middle=True,
+            width=164,
+        ),
         Column(
             "conns",
-            "Conns",
+            translate("sessions_columns", "Conns"),
             connections_text,
             sort=lambda s: (connections_up(s), len(s.connections)),
             right=True,
@@ -57,12 +80,14 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         ),
         Column(
             "throughput",
-            "Throughput",
+            translate("sessions_columns", "Throughput"),
             lambda s: words.rate(say.throughput(host, s)),
             sort=lambda s: say.throughput(host, s),
             kind="sparkline",
             detail=lambda s: say.sparkline(host, s),
-            tooltip=lambda s: f"{words.rate(say.throughput(host, s))}, last 60 s",
+            tooltip=lambda s: translate("sessions_columns", "{throughput}, last 60 s").format(
+                throughput=words.rate(say.throughput(host, s))
+            ),
             live=True,
             searched=False,
             width=108,
@@ -89,7 +114,7 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         ),
         Column(
             "since",
-            "Up for",
+            translate("sessions_columns", "Up for"),
             lambda s: say.since_text(s, now()),
             sort=lambda s: say.since_order(s, now()),
             tooltip=since_tooltip,
@@ -101,7 +126,7 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         ),
         Column(
             "read",
-            "Read",
+            translate("sessions_columns", "Read"),
             lambda s: rate_text(s, "read_bytes_per_s"),
             right=True,
             live=True,
@@ -111,7 +136,7 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         ),
         Column(
             "write",
-            "Write",
+            translate("sessions_columns", "Write"),
             lambda s: rate_text(s, "write_bytes_per_s"),
             right=True,
             live=True,
@@ -119,9 +144,11 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
             searched=False,
             width=96,
         ),
-        Column("alias", "Alias", lambda s: s.alias, hidden=True, width=120),
-        Column("auth", "Authentication", lambda s: s.auth, hidden=True, width=150),
-        Column("digests", "Digests", _digests, hidden=True, width=110),
+        Column("alias", translate("sessions_columns", "Alias"), lambda s: s.alias, hidden=True, width=120),
+        Column(
+            "auth", translate("sessions_columns", "Authentication"), lambda s: s.auth, hidden=True, width=150
+        ),
+        Column("digests", translate("sessions_columns", "Digests"), _digests, hidden=True, width=110),
         Column(
             "luns",
             "LUNs",
@@ -133,14 +160,14 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
         ),
         Column(
             "favourite",
-            "Favourite",
-            lambda s: "yes" if s.login.favourite else "",
+            translate("sessions_columns", "Favourite"),
+            lambda s: translate("sessions_columns", "yes") if s.login.favourite else "",
             hidden=True,
             width=90,
         ),
         Column(
             "reconnects",
-            "Reconnects",
+            translate("sessions_columns", "Reconnects"),
             lambda s: str(s.reconnects),
             sort=lambda s: s.reconnects,
             right=True,

@@ -39,7 +39,7 @@ class ConnectionsTab(DetailTab):
         top.addWidget(self.facts)
         outer.addLayout(top)
         outer.addWidget(Line())
-        self.empty = EmptyState("unplug", self.tr("No connection"), "The session is not logged in.")
+        self.empty = EmptyState("unplug", self.tr("No connection"), self.tr("The session is not logged in."))
         card = TableStack(self.table, self.empty)
         outer.addWidget(card, 1)
 
@@ -48,20 +48,34 @@ class ConnectionsTab(DetailTab):
         return [
             Column(
                 "state",
-                "State",
+                self.tr("State"),
                 lambda c: c.state.replace("_", " ").capitalize(),
                 kind="state",
                 tone=lambda c: "good" if connection_up(c) else "warning",
                 width=124,
             ),
             Column("cid", "CID", lambda c: str(c.cid), sort=lambda c: c.cid, width=72),
-            Column("local", "From this computer", lambda c: c.local, mono=True, width=210, elide_middle=True),
-            Column("remote", "To the portal", lambda c: c.remote, mono=True, stretch=True, elide_middle=True),
-            Column("header_digest", "Header digest", lambda c: c.header_digest, width=120),
-            Column("data_digest", "Data digest", lambda c: c.data_digest, width=110),
+            Column(
+                "local",
+                self.tr("From this computer"),
+                lambda c: c.local,
+                mono=True,
+                width=210,
+                elide_middle=True,
+            ),
+            Column(
+                "remote",
+                self.tr("To the portal"),
+                lambda c: c.remote,
+                mono=True,
+                stretch=True,
+                elide_middle=True,
+            ),
+            Column("header_digest", self.tr("Header digest"), lambda c: c.header_digest, width=120),
+            Column("data_digest", self.tr("Data digest"), lambda c: c.data_digest, width=110),
             Column(
                 "since",
-                "Connected for",
+                self.tr("Connected for"),
                 lambda c: words.duration(now() - c.connected_at) if c.connected_at else words.NONE,
                 sort=lambda c: c.connected_at or 0.0,
                 right=True,
@@ -91,16 +105,23 @@ class ConnectionsTab(DetailTab):
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun)) if begun else words.NONE
         troubles = session.digest_errors + session.command_errors
         return [
-            Pair("State", f"{state_word(session)} · {since_text(session, now)}", state_tone(session)),
-            Pair("Target", session.target, mono=True),
-            Pair("Portal", session.portal, mono=True),
-            Pair("Authentication", session.auth),
+            Pair(
+                self.tr("State"), f"{state_word(session)} · {since_text(session, now)}", state_tone(session)
+            ),
+            Pair(self.tr("Target"), session.target, mono=True),
+            Pair(self.tr("Portal"), session.portal, mono=True),
+            Pair(self.tr("Authentication"), session.auth),
             Pair("ISID", session.isid or words.NONE, mono=True),
             Pair("TSIH", str(session.tsih) if session.tsih else words.NONE, mono=True),
-            Pair("Portal group", str(session.tpgt) if session.tpgt is not None else words.NONE),
-            Pair("Logged in since", since),
-            Pair("Reconnects", str(session.reconnects), "warning" if session.reconnects else None),
-            Pair("Digest errors", str(session.digest_errors), "bad" if session.digest_errors else None),
-            Pair("Command errors", str(session.command_errors), "warning" if troubles else None),
-            Pair("Favourite", "yes, logs in again by itself" if session.login.favourite else "no"),
+            Pair(self.tr("Portal group"), str(session.tpgt) if session.tpgt is not None else words.NONE),
+            Pair(self.tr("Logged in since"), since),
+            Pair(self.tr("Reconnects"), str(session.reconnects), "warning" if session.reconnects else None),
+            Pair(
+                self.tr("Digest errors"), str(session.digest_errors), "bad" if session.digest_errors else None
+            ),
+            Pair(self.tr("Command errors"), str(session.command_errors), "warning" if troubles else None),
+            Pair(
+                self.tr("Favourite"),
+                self.tr("yes, logs in again by itself") if session.login.favourite else "no",
+            ),
         ]

@@ -11,6 +11,7 @@ from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab, FilterRow
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Line, vertical
@@ -48,14 +49,17 @@ class KeysTab(DetailTab):
             self.model,
             self.tr("Filter keys: digest, rule:smaller"),
             [
-                ("all", "All", None),
-                ("own", "Not the default", own_value),
-                ("otherwise", "Not as offered", not_as_offered),
-                ("note", "With a note", lambda key: bool(key.note) or _NOT_UNDERSTOOD in key.rule),
+                ("all", self.tr("All"), None),
+                ("own", self.tr("Not the default"), own_value),
+                ("otherwise", self.tr("Not as offered"), not_as_offered),
+                ("note", self.tr("With a note"), lambda key: bool(key.note) or _NOT_UNDERSTOOD in key.rule),
             ],
         )
         self.copy = Button(
-            self.tr("Copy as CSV"), self._copy, icon="copy", tip="All rows that are shown, for a ticket"
+            self.tr("Copy as CSV"),
+            self._copy,
+            icon="copy",
+            tip=self.tr("All rows that are shown, for a ticket"),
         )
         self.filter.end.addWidget(self.copy)
         self.table = TableView(
@@ -71,7 +75,9 @@ class KeysTab(DetailTab):
         outer.addLayout(top)
         outer.addWidget(Line())
         empty = EmptyState(
-            "list-checks", self.tr("Nothing was negotiated yet"), "The keys come with the first log-in."
+            "list-checks",
+            self.tr("Nothing was negotiated yet"),
+            self.tr("The keys come with the first log-in."),
         )
         card = TableStack(self.table, empty, self.filter.clear)
         outer.addWidget(card, 1)
@@ -80,13 +86,29 @@ class KeysTab(DetailTab):
     @staticmethod
     def _columns() -> list[Column]:
         return [
-            Column("key", "Key", lambda key: key.name, mono=True, width=210),
-            Column("default", "RFC default", lambda key: key.default, mono=True, muted=True, width=94),
-            Column("offered", "Offered", lambda key: key.offered, mono=True, width=112),
-            Column("answered", "Answered", lambda key: key.answered, mono=True, width=96),
-            Column("effective", "Effective", lambda key: key.effective, mono=True, tone=_tone, width=96),
-            Column("rule", "Rule", lambda key: key.rule, muted=True, width=316),
-            Column("note", "Note", lambda key: key.note, muted=True, stretch=True),
+            Column("key", translate("KeysTab", "Key"), lambda key: key.name, mono=True, width=210),
+            Column(
+                "default",
+                translate("KeysTab", "RFC default"),
+                lambda key: key.default,
+                mono=True,
+                muted=True,
+                width=94,
+            ),
+            Column("offered", translate("KeysTab", "Offered"), lambda key: key.offered, mono=True, width=112),
+            Column(
+                "answered", translate("KeysTab", "Answered"), lambda key: key.answered, mono=True, width=96
+            ),
+            Column(
+                "effective",
+                translate("KeysTab", "Effective"),
+                lambda key: key.effective,
+                mono=True,
+                tone=_tone,
+                width=96,
+            ),
+            Column("rule", translate("KeysTab", "Rule"), lambda key: key.rule, muted=True, width=316),
+            Column("note", translate("KeysTab", "Note"), lambda key: key.note, muted=True, stretch=True),
         ]
 
     def show_object(self, item: Any) -> None:

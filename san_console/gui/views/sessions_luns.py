@@ -10,19 +10,26 @@ from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.cards import vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.table import TableView
 from san_console.gui.widgets.table_stack import TableStack
 
-_STATE_WORDS: Final[dict[str, str]] = {"reading": "Reading", "ready": "Ready", "failed": "Failed"}
+_STATE_WORDS: Final[dict[str, str]] = {
+    "reading": QT_TRANSLATE_NOOP("Table", "Reading"),
+    "ready": QT_TRANSLATE_NOOP("Table", "Ready"),
+    "failed": QT_TRANSLATE_NOOP("Table", "Failed"),
+}
 _STATE_TONES: Final[dict[str, Tone]] = {"reading": "accent", "ready": "good", "failed": "bad"}
 
 
 def access(lun: Lun) -> str:
     """`read-write, thin`."""
-    return ("read-only" if lun.read_only else "read-write") + (", thin" if lun.thin else "")
+    return (
+        translate("sessions_luns", "read-only") if lun.read_only else translate("sessions_luns", "read-write")
+    ) + (translate("sessions_luns", ", thin") if lun.thin else "")
 
 
 class SessionLunsTab(DetailTab):
@@ -48,8 +55,8 @@ class SessionLunsTab(DetailTab):
         return [
             Column(
                 "state",
-                "State",
-                lambda lun: _STATE_WORDS.get(lun.state, lun.state),
+                translate("SessionLunsTab", "State"),
+                lambda lun: translated(_STATE_WORDS.get(lun.state, lun.state)),
                 kind="state",
                 tone=lambda lun: _STATE_TONES.get(lun.state, "muted"),
                 tooltip=lambda lun: lun.problem.message if lun.problem is not None else lun.state,
@@ -58,24 +65,24 @@ class SessionLunsTab(DetailTab):
             Column("lun", "LUN", lambda lun: str(lun.lun), sort=lambda lun: lun.lun, width=72),
             Column(
                 "identity",
-                "Identity",
-                lambda lun: lun.identity or "none",
+                translate("SessionLunsTab", "Identity"),
+                lambda lun: lun.identity or translate("SessionLunsTab", "none"),
                 mono=True,
                 elide_middle=True,
                 stretch=True,
             ),
             Column(
                 "size",
-                "Size",
+                translate("SessionLunsTab", "Size"),
                 lambda lun: words.size(lun.size_bytes) if lun.size_bytes else words.NONE,
                 sort=lambda lun: lun.size_bytes,
                 right=True,
                 width=96,
             ),
-            Column("vendor", "Vendor", lambda lun: lun.vendor, width=104),
-            Column("product", "Product", lambda lun: lun.product, width=132),
-            Column("content", "Content", lambda lun: lun.content, width=150),
-            Column("access", "Access", access, muted=True, width=132),
+            Column("vendor", translate("SessionLunsTab", "Vendor"), lambda lun: lun.vendor, width=104),
+            Column("product", translate("SessionLunsTab", "Product"), lambda lun: lun.product, width=132),
+            Column("content", translate("SessionLunsTab", "Content"), lambda lun: lun.content, width=150),
+            Column("access", translate("SessionLunsTab", "Access"), access, muted=True, width=132),
         ]
 
     def show_object(self, item: Any) -> None:
@@ -84,6 +91,9 @@ class SessionLunsTab(DetailTab):
         if list(self.model.objects()) != luns:
             self.model.set_objects(luns)
         if session is not None and session.state == "logged_in":
-            self.empty.say("No LUN", "The target shows this computer none. Its access list decides that.")
+            self.empty.say(
+                self.tr("No LUN"),
+                self.tr("The target shows this computer none. Its access list decides that."),
+            )
         else:
-            self.empty.say("No LUN", "LUNs are read when the session is logged in.")
+            self.empty.say(self.tr("No LUN"), self.tr("LUNs are read when the session is logged in."))

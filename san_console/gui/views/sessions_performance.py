@@ -14,6 +14,7 @@ from san_console.api.initiator_objects import Session
 from san_console.api.methods import StatisticsOf
 from san_console.gui import words
 from san_console.gui.context import Context
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.views.page import DetailTab
 from san_console.gui.widgets.buttons import Chip
 from san_console.gui.widgets.cards import horizontal, vertical
@@ -21,7 +22,11 @@ from san_console.gui.widgets.chart import Mark, Series
 from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.linked_chart import LinkedChart, link
 
-SPANS: Final[tuple[tuple[int, str], ...]] = ((60, "Last 60 s"), (300, "5 min"), (600, "10 min"))
+SPANS: Final[tuple[tuple[int, str], ...]] = (
+    (60, QT_TRANSLATE_NOOP("Table", "Last 60 s")),
+    (300, QT_TRANSLATE_NOOP("Table", "5 min")),
+    (600, QT_TRANSLATE_NOOP("Table", "10 min")),
+)
 """As far as samples are kept: `console.replica.KEPT_SAMPLES`, one a second."""
 
 HISTORY_S: Final = 300
@@ -34,19 +39,19 @@ _FRESH_S: Final = 2.5
 """A newer sample than this is where "now" is; with none the axis moves on by itself, and a gap shows."""
 
 MARKS: Final[dict[str, tuple[str, str]]] = {
-    "connection_lost": ("connection lost", "bad"),
-    "nop_timeout": ("no answer to NOP-Out", "bad"),
-    "login_failed": ("log-in failed", "bad"),
-    "digest_error": ("digest error", "warning"),
-    "command_timeout": ("command timed out", "warning"),
-    "retry_scheduled": ("try failed", "warning"),
-    "async_message": ("message of the target", "warning"),
-    "redirected": ("redirected", "accent"),
-    "luns_changed": ("LUNs changed", "accent"),
-    "recovered": ("recovered", "good"),
-    "login": ("logged in", "good"),
-    "stopped": ("tries stopped", "muted"),
-    "logout": ("logged out", "muted"),
+    "connection_lost": (QT_TRANSLATE_NOOP("Table", "connection lost"), "bad"),
+    "nop_timeout": (QT_TRANSLATE_NOOP("Table", "no answer to NOP-Out"), "bad"),
+    "login_failed": (QT_TRANSLATE_NOOP("Table", "log-in failed"), "bad"),
+    "digest_error": (QT_TRANSLATE_NOOP("Table", "digest error"), "warning"),
+    "command_timeout": (QT_TRANSLATE_NOOP("Table", "command timed out"), "warning"),
+    "retry_scheduled": (QT_TRANSLATE_NOOP("Table", "try failed"), "warning"),
+    "async_message": (QT_TRANSLATE_NOOP("Table", "message of the target"), "warning"),
+    "redirected": (QT_TRANSLATE_NOOP("Table", "redirected"), "accent"),
+    "luns_changed": (QT_TRANSLATE_NOOP("Table", "LUNs changed"), "accent"),
+    "recovered": (QT_TRANSLATE_NOOP("Table", "recovered"), "good"),
+    "login": (QT_TRANSLATE_NOOP("Table", "logged in"), "good"),
+    "stopped": (QT_TRANSLATE_NOOP("Table", "tries stopped"), "muted"),
+    "logout": (QT_TRANSLATE_NOOP("Table", "logged out"), "muted"),
 }
 """By kind of event: our own words, since the event's text may come from a peer, and a colour."""
 
@@ -59,7 +64,7 @@ class _Unit(NamedTuple):
 
 _RATES: Final = (_Unit("MB/s", 1e6, 0), _Unit("MB/s", 1e6, 1), _Unit("kB/s", 1e3, 0))
 _TIMES: Final = (_Unit("ms", 1e3, 1), _Unit("ms", 1e3, 2), _Unit("µs", 1.0, 0))
-_COUNTS: Final = (_Unit("k/s", 1e3, 1), _Unit("per s", 1.0, 0))
+_COUNTS: Final = (_Unit("k/s", 1e3, 1), _Unit(QT_TRANSLATE_NOOP("Table", "per s"), 1.0, 0))
 _COUNT_LIMITS: Final = (1e4,)
 _RATE_LIMITS: Final = (1e7, 1e6)
 _TIME_LIMITS: Final = (1e4, 1e3)
@@ -83,11 +88,13 @@ class PerformanceTab(DetailTab):
         self.throughput = LinkedChart(
             self.tr("Throughput"),
             "MB/s",
-            [Series("read", "chart_read"), Series("write", "chart_write")],
+            [Series(self.tr("read"), "chart_read"), Series(self.tr("write"), "chart_write")],
             mark_texts=True,
         )
         self.operations = LinkedChart(
-            self.tr("Operations"), "IOPS", [Series("read", "chart_read"), Series("write", "chart_write")]
+            self.tr("Operations"),
+            "IOPS",
+            [Series(self.tr("read"), "chart_read"), Series(self.tr("write"), "chart_write")],
         )
         self.latency = LinkedChart(
             self.tr("Latency"),
@@ -95,7 +102,7 @@ class PerformanceTab(DetailTab):
             [Series("p50", "chart_p50", digits=1), Series("p99", "chart_p99", digits=1)],
             filled=False,
         )
-        self.window_chart = LinkedChart(self.tr("Command window"), "", [Series("used", "chart_p50")])
+        self.window_chart = LinkedChart(self.tr("Command window"), "", [Series(self.tr("used"), "chart_p50")])
         self.charts = (self.throughput, self.operations, self.latency, self.window_chart)
         outer = vertical(self, margin=12, gap=10)
         head = horizontal(gap=6)
@@ -104,7 +111,7 @@ class PerformanceTab(DetailTab):
         self.spans: dict[int, Chip] = {}
         group = QButtonGroup(self)
         for span_s, label in SPANS:
-            chip = Chip(str(span_s), label)
+            chip = Chip(str(span_s), translated(label))
             chip.setAccessibleName(self.tr("Show the last {0}").format(words.duration(span_s)))
             chip.clicked.connect(self._choose(span_s))
             group.addButton(chip)
@@ -197,7 +204,9 @@ class PerformanceTab(DetailTab):
             for event in self.host.values("events")
             if isinstance(event, Event) and event.object_id == session.id and event.kind in MARKS
         ]
-        return [Mark(event.at, *MARKS[event.kind]) for event in found]
+        return [
+            Mark(event.at, translated(text), tone) for event in found for text, tone in (MARKS[event.kind],)
+        ]
 
     def _draw_rates(self, now: float, samples: Sequence[Sample], marks: Sequence[Mark]) -> None:
         largest = max((max(one.read_bytes_per_s, one.write_bytes_per_s) for one in samples), default=1e8)
@@ -221,7 +230,7 @@ class PerformanceTab(DetailTab):
 
     @staticmethod
     def _use(chart: LinkedChart, unit: _Unit) -> None:
-        chart.unit = unit.name
+        chart.unit = translated(unit.name)
         for series in chart.series:
             series.digits = unit.digits
 
@@ -253,8 +262,10 @@ class PerformanceTab(DetailTab):
             self.peaks.setText(self.tr("No data was moved in this time."))
             return
         parts = [
-            f"read at most {words.rate(max(one.read_bytes_per_s for one in samples))}",
-            f"write {words.rate(max(one.write_bytes_per_s for one in samples))}",
+            self.tr("read at most {max}").format(
+                max=words.rate(max(one.read_bytes_per_s for one in samples))
+            ),
+            self.tr("write {max}").format(max=words.rate(max(one.write_bytes_per_s for one in samples))),
             f"{max(one.read_iops + one.write_iops for one in samples):,.0f} IOPS",
             f"p99 {words.latency(max(one.p99_us for one in samples))}",
         ]

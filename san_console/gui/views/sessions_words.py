@@ -14,6 +14,7 @@ from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.states import is_degraded, session_state
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import translate
 
 _STATE_ORDER: Final[dict[str, int]] = {
     "failed": 0,
@@ -46,9 +47,13 @@ def since_text(session: Session, now: float) -> str:
     """How long it has been up, or what it waits for: `4 d 02 h`, `next try in 8 s`."""
     if session.state == "retrying":
         if session.next_retry_at is None:
-            return "trying now"
+            return translate("sessions_words", "trying now")
         left = session.next_retry_at - now
-        return f"next try in {words.duration(left + 0.5)}" if left > 0 else "trying now"
+        return (
+            translate("sessions_words", "next try in {left}").format(left=words.duration(left + 0.5))
+            if left > 0
+            else translate("sessions_words", "trying now")
+        )
     if session.state == "logged_in" and session.logged_in_at is not None:
         return words.duration(now - session.logged_in_at)
     return words.NONE
@@ -68,9 +73,9 @@ def problem_check(session: Session) -> str:
         return state_word(session)
     lines = [state_word(session), problem.message]
     if problem.side:
-        lines.append(f"Decided by: {problem.side}")
+        lines.append(translate("sessions_words", "Decided by: {side}").format(side=problem.side))
     if problem.check:
-        lines.append(f"Check: {problem.check}")
+        lines.append(translate("sessions_words", "Check: {check}").format(check=problem.check))
     return "\n".join(lines)
 
 
@@ -137,7 +142,7 @@ def in_words(sessions: Iterable[Session]) -> str:
     """The page's summary: `6 sessions to 5 targets, 1 degraded, 1 retrying`."""
     known = [session for session in sessions if session.state != "logged_out"]
     if not known:
-        return "nothing is logged in"
+        return translate("sessions_words", "nothing is logged in")
     targets = len({session.target for session in known})
     parts = [f"{words.counted(len(known), 'session')} to {words.counted(targets, 'target')}"]
     counts = {

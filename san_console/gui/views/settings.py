@@ -12,8 +12,9 @@ from san_console.api.engine_objects import Keyring
 from san_console.api.methods import UseMemory
 from san_console.gui import words
 from san_console.gui.context import Context
-from san_console.gui.shell.status_bar import STATE_WORDS, keyring_words
+from san_console.gui.shell.status_bar import keyring_words, state_words
 from san_console.gui.theme.theme import MODES, Theme, ThemeMode
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.views.page import Page
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Card, horizontal, vertical
@@ -22,24 +23,28 @@ from san_console.gui.widgets.labels import ElidedLabel, PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.widgets.state import StateWord
 
-_THEME_TITLES: Final[dict[ThemeMode, str]] = {"system": "As the desktop", "light": "Light", "dark": "Dark"}
+_THEME_TITLES: Final[dict[ThemeMode, str]] = {
+    "system": QT_TRANSLATE_NOOP("Table", "As the desktop"),
+    "light": QT_TRANSLATE_NOOP("Table", "Light"),
+    "dark": QT_TRANSLATE_NOOP("Table", "Dark"),
+}
 CARD_WIDTH_PX: Final = 760
 
 KEYS: Final = (
-    ("Ctrl+K", "Quick Connect"),
-    ("Ctrl+1 … Ctrl+8", "Pages"),
-    ("Ctrl+F", "Filter of the page"),
-    ("F5", "Look again"),
-    ("F6", "Next part of the window"),
-    ("Del", "Log out or remove what is selected"),
-    ("Ctrl+C", "Copy the selected rows"),
-    ("Ctrl+,", "Settings"),
+    ("Ctrl+K", QT_TRANSLATE_NOOP("Table", "Quick Connect")),
+    ("Ctrl+1 … Ctrl+8", QT_TRANSLATE_NOOP("Table", "Pages")),
+    ("Ctrl+F", QT_TRANSLATE_NOOP("Table", "Filter of the page")),
+    ("F5", QT_TRANSLATE_NOOP("Table", "Look again")),
+    ("F6", QT_TRANSLATE_NOOP("Table", "Next part of the window")),
+    ("Del", QT_TRANSLATE_NOOP("Table", "Log out or remove what is selected")),
+    ("Ctrl+C", QT_TRANSLATE_NOOP("Table", "Copy the selected rows")),
+    ("Ctrl+,", QT_TRANSLATE_NOOP("Table", "Settings")),
 )
 
 
 class SettingsPage(Page):
     key = "settings"
-    title = "Settings"
+    title = QT_TRANSLATE_NOOP("Table", "Settings")
     collections = ("engine",)
 
     def __init__(self, context: Context) -> None:
@@ -65,18 +70,18 @@ class SettingsPage(Page):
         self.body.addWidget(area)
 
     def _appearance(self) -> Card:
-        card = _card("Appearance")
+        card = _card(self.tr("Appearance"))
         row = horizontal(gap=16)
         self._themes = QButtonGroup(self)
         for number, mode in enumerate(MODES):
-            button = QRadioButton(_THEME_TITLES[mode])
+            button = QRadioButton(translated(_THEME_TITLES[mode]))
             button.setChecked(Theme.of().mode == mode)
             self._themes.addButton(button, number)
             row.addWidget(button)
         row.addStretch(1)
         self._themes.idClicked.connect(self._choose_theme)
         card.body.addLayout(row)
-        silently = QCheckBox("Close the window without asking; the engine goes on")
+        silently = QCheckBox(self.tr("Close the window without asking; the engine goes on"))
         silently.setChecked(bool(self.context.preferences.get("quit.silently", False)))
         silently.toggled.connect(lambda on: self.context.preferences.set("quit.silently", on))
         card.body.addWidget(silently)
@@ -88,15 +93,17 @@ class SettingsPage(Page):
         Theme.of().apply(mode)
 
     def _computer(self) -> Card:
-        card = _card("This computer")
+        card = _card(self.tr("This computer"))
         row = horizontal(gap=12)
-        row.addWidget(PlainLabel("Initiator name", style="muted"))
+        row.addWidget(PlainLabel(self.tr("Initiator name"), style="muted"))
         self._name = ElidedLabel("", mono=True)
         row.addWidget(self._name, 1)
-        row.addWidget(Button("Change…", self._change_name))
+        row.addWidget(Button(self.tr("Change…"), self._change_name))
         card.body.addLayout(row)
         card.body.addWidget(
-            PlainLabel("Targets decide by this name what this computer may see.", style="small", wrap=True)
+            PlainLabel(
+                self.tr("Targets decide by this name what this computer may see."), style="small", wrap=True
+            )
         )
         return card
 
@@ -106,14 +113,14 @@ class SettingsPage(Page):
         InitiatorNameDialog(self.context, self).open()
 
     def _keyring_card(self) -> Card:
-        card = _card("Secrets")
+        card = _card(self.tr("Secrets"))
         row = horizontal(gap=12)
-        row.addWidget(PlainLabel("Keyring", style="muted"))
+        row.addWidget(PlainLabel(self.tr("Keyring"), style="muted"))
         self._keyring = StateWord()
         row.addWidget(self._keyring, 1)
-        self._memory = Button("Keep in memory for this run", self._use_memory)
+        self._memory = Button(self.tr("Keep in memory for this run"), self._use_memory)
         row.addWidget(self._memory)
-        row.addWidget(Button("Look again", self._check_keyring))
+        row.addWidget(Button(self.tr("Look again"), self._check_keyring))
         card.body.addLayout(row)
         self._fix = PlainLabel("", style="small", wrap=True)
         card.body.addWidget(self._fix)
@@ -137,18 +144,20 @@ class SettingsPage(Page):
 
     def _keyring_done(self, keyring: Keyring) -> None:
         self._problem.hide()
-        self.context.window.say(f"Keyring: {keyring_words(keyring)[0]}", "good")
+        self.context.window.say(
+            self.tr("Keyring: {keyring_words}").format(keyring_words=keyring_words(keyring)[0]), "good"
+        )
 
     def _engine_card(self) -> Card:
-        card = _card("Engine")
+        card = _card(self.tr("Engine"))
         self._engine = KeyValues()
         card.body.addWidget(self._engine)
         return card
 
     def _keys(self) -> Card:
-        card = _card("Keys")
+        card = _card(self.tr("Keys"))
         keys = KeyValues(columns=2)
-        keys.show_pairs(Pair(key, text) for key, text in KEYS)
+        keys.show_pairs(Pair(key, translated(text)) for key, text in KEYS)
         card.body.addWidget(keys)
         return card
 
@@ -163,17 +172,28 @@ class SettingsPage(Page):
         self._fix.setText(engine.keyring.fix)
         self._fix.setVisible(bool(engine.keyring.fix))
         in_memory = engine.keyring.state == "memory"
-        self._memory.setText("Use the keyring again" if in_memory else "Keep in memory for this run")
-        state, state_tone = STATE_WORDS[self.host.state]
-        crc = "hardware" if engine.digests_accelerated else "pure Python: slow, install crc32c"
+        self._memory.setText(
+            self.tr("Use the keyring again") if in_memory else self.tr("Keep in memory for this run")
+        )
+        state, state_tone = state_words(self.host.state)
+        crc = (
+            self.tr("hardware")
+            if engine.digests_accelerated
+            else self.tr("pure Python: slow, install crc32c")
+        )
         self._engine.show_pairs(
             (
-                Pair("State", state, state_tone),
-                Pair("Version", f"{engine.version}, API {engine.api_version}, process {engine.pid}"),
-                Pair("Running for", words.duration(self.context.now() - engine.started_at)),
-                Pair("Host", engine.host_name),
-                Pair("State is kept in", engine.data_dir, mono=True),
-                Pair("CRC32C digests", crc, None if engine.digests_accelerated else "warning"),
+                Pair(self.tr("State"), state, state_tone),
+                Pair(
+                    self.tr("Version"),
+                    self.tr("{version}, API {api_version}, process {pid}").format(
+                        version=engine.version, api_version=engine.api_version, pid=engine.pid
+                    ),
+                ),
+                Pair(self.tr("Running for"), words.duration(self.context.now() - engine.started_at)),
+                Pair(self.tr("Host"), engine.host_name),
+                Pair(self.tr("State is kept in"), engine.data_dir, mono=True),
+                Pair(self.tr("CRC32C digests"), crc, None if engine.digests_accelerated else "warning"),
             )
         )
 

@@ -16,6 +16,7 @@ from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.dialogs.login_trial import LoginTrialDialog
 from san_console.gui.shell.quick_connect import best_portal
+from san_console.gui.translation import translate
 from san_console.gui.views.sessions_actions import NAMED_AT_MOST, SessionActions
 from san_console.names.display import visible
 
@@ -55,7 +56,11 @@ class TargetActions:
         if needs_form(target, portal):
             self._context.window.quick_connect(target.id, portal)
             return
-        self._context.window.say(f"Logging in to {short(target)} at {visible(portal)}…")
+        self._context.window.say(
+            translate("TargetActions", "Logging in to {short} at {portal}…").format(
+                short=short(target), portal=visible(portal)
+            )
+        )
         self._host.call(
             "sessions.login",
             Login(target=target.id, portal=portal, login=target.login),
@@ -66,14 +71,18 @@ class TargetActions:
 
     def _logged_in(self, session: Session) -> None:
         self._context.window.say(
-            f"Logged in to {visible(words.short_name(session.target), 80)}.",
+            translate("TargetActions", "Logged in to {target}.").format(
+                target=visible(words.short_name(session.target), 80)
+            ),
             "good",
-            "Show session",
+            translate("TargetActions", "Show session"),
             lambda: self._context.window.go("sessions", session.id),
         )
 
     def _log_in_failed(self, target: Target, portal: str, problem: Problem) -> None:
-        said = problem.message + (f" Check: {problem.check}" if problem.check else "")
+        said = problem.message + (
+            translate("TargetActions", " Check: {check}").format(check=problem.check) if problem.check else ""
+        )
         self._context.window.say(said, "bad")
         if problem.code in _NEEDS_FORM:
             self._context.window.quick_connect(target.id, portal)
@@ -90,23 +99,42 @@ class TargetActions:
         if not free:
             if targets:
                 self._context.window.say(
-                    "Log out first: a target with a session cannot be forgotten.", "warning"
+                    translate("TargetActions", "Log out first: a target with a session cannot be forgotten."),
+                    "warning",
                 )
             return
         lines = []
         for target in free[:NAMED_AT_MOST]:
-            kept = "" if target.login == _DEFAULT_LOGIN else ": its log-in settings are lost"
-            favourite = ", it no longer logs in by itself" if target.login.favourite else ""
+            kept = (
+                ""
+                if target.login == _DEFAULT_LOGIN
+                else translate("TargetActions", ": its log-in settings are lost")
+            )
+            favourite = (
+                translate("TargetActions", ", it no longer logs in by itself")
+                if target.login.favourite
+                else ""
+            )
             lines.append(f"{short(target)}{kept}{favourite}")
         if len(free) > NAMED_AT_MOST:
-            lines.append(f"and {len(free) - NAMED_AT_MOST} more")
+            lines.append(translate("TargetActions", "and {free} more").format(free=len(free) - NAMED_AT_MOST))
         if len(free) < len(targets):
-            lines.append(f"{words.counted(len(targets) - len(free), 'target')} with a session stays")
+            lines.append(
+                translate("TargetActions", "{targets} with a session stays").format(
+                    targets=words.counted(len(targets) - len(free), "target")
+                )
+            )
         Confirmation(
-            f"Forget {short(free[0])}?" if len(free) == 1 else f"Forget {len(free)} targets?",
-            "Forget" if len(free) == 1 else f"Forget {len(free)} targets",
+            translate("TargetActions", "Forget {short}?").format(short=short(free[0]))
+            if len(free) == 1
+            else translate("TargetActions", "Forget {free} targets?").format(free=len(free)),
+            translate("TargetActions", "Forget")
+            if len(free) == 1
+            else translate("TargetActions", "Forget {free} targets").format(free=len(free)),
             partial(self._forget_all, [target.id for target in free]),
-            text="Sources that still name it find it again. Nothing on the target is changed.",
+            text=translate(
+                "TargetActions", "Sources that still name it find it again. Nothing on the target is changed."
+            ),
             consequences=["\n•  ".join(lines)],
             parent=self._parent,
         ).open()
@@ -121,7 +149,12 @@ class TargetActions:
                 dialog.finished_badly(problems[0])
             elif not left:
                 dialog.finished_ok()
-                self._context.window.say(f"{words.counted(len(names), 'target')} forgotten.", "good")
+                self._context.window.say(
+                    translate("TargetActions", "{names} forgotten.").format(
+                        names=words.counted(len(names), "target")
+                    ),
+                    "good",
+                )
 
         def failed(name: str, problem: Problem) -> None:
             if problem.code != "unknown-object":

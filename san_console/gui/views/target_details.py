@@ -14,6 +14,7 @@ from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.shell.login_form import LoginForm
 from san_console.gui.states import portal_reach, source_kind
+from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.routes import interface_for
 from san_console.gui.widgets.buttons import Button
@@ -31,11 +32,11 @@ class PortalsTab(DetailTab):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         columns = (
-            Column("tpgt", "Portal group", lambda p: str(p.tpgt), sort=lambda p: p.tpgt, width=116),
-            Column("portal", "Portal", lambda p: p.address, mono=True, elide_middle=True, width=140),
+            Column("tpgt", self.tr("Portal group"), lambda p: str(p.tpgt), sort=lambda p: p.tpgt, width=116),
+            Column("portal", self.tr("Portal"), lambda p: p.address, mono=True, elide_middle=True, width=140),
             Column(
                 "answers",
-                "Answers",
+                self.tr("Answers"),
                 lambda p: portal_reach(p)[0],
                 kind="state",
                 tone=lambda p: portal_reach(p)[1],
@@ -43,19 +44,23 @@ class PortalsTab(DetailTab):
             ),
             Column(
                 "rtt",
-                "Round trip",
+                self.tr("Round trip"),
                 lambda p: f"{p.round_trip_ms:.2f} ms" if p.round_trip_ms is not None else words.NONE,
                 sort=lambda p: p.round_trip_ms if p.round_trip_ms is not None else 1e9,
                 right=True,
                 width=90,
             ),
-            Column("route", "Interface and route", self._route, width=204),
-            Column("found", "Found by", self._found_by, muted=True, stretch=True),
+            Column("route", self.tr("Interface and route"), self._route, width=204),
+            Column("found", self.tr("Found by"), self._found_by, muted=True, stretch=True),
         )
         box = vertical(self)
         self._model = ObjectTableModel(columns, key=lambda p: f"{p.tpgt} {p.address}")
         table = TableView(
-            self._model, "Portals", preferences=context.preferences, layout_key="portals", sort_by="tpgt"
+            self._model,
+            self.tr("Portals"),
+            preferences=context.preferences,
+            layout_key="portals",
+            sort_by="tpgt",
         )
         box.addWidget(table)
         table.opened.connect(self._log_in)
@@ -86,7 +91,9 @@ def found_by(host: Any, source_ids: list[str]) -> str:
     for source_id in source_ids:
         source = host.get("sources", source_id)
         kind = (
-            source_kind(source) if source is not None else ("by hand" if source_id == "manual" else source_id)
+            source_kind(source)
+            if source is not None
+            else (translate("target_details", "by hand") if source_id == "manual" else source_id)
         )
         if kind not in kinds:
             kinds.append(kind)
@@ -102,7 +109,7 @@ class ChangesTab(DetailTab):
         self._note = PlainLabel("", wrap=True, selectable=True)
         head.addWidget(self._pill)
         head.addWidget(self._note, 1)
-        self._seen = Button("I have seen it", self._acknowledge)
+        self._seen = Button(self.tr("I have seen it"), self._acknowledge)
         head.addWidget(self._seen)
         box.addLayout(head)
         box.addWidget(Line())
@@ -117,17 +124,23 @@ class ChangesTab(DetailTab):
             return
         tones = {"new": "accent", "changed": "warning", "vanished": "bad"}
         self._pill.show_tag(item.change, tones.get(item.change, "muted"))  # type: ignore[arg-type]  # literals above
-        self._note.setText(item.change_note or "Nothing changed since you last looked.")
+        self._note.setText(item.change_note or self.tr("Nothing changed since you last looked."))
         self._seen.setVisible(bool(item.change))
         now = self.context.now()
-        sources = ", ".join(item.found_by) or "nothing any more"
+        sources = ", ".join(item.found_by) or self.tr("nothing any more")
         self._facts.show_pairs(
             (
-                Pair("Name", item.id, mono=True),
-                Pair("Alias", item.alias or words.NONE),
-                Pair("Named by", sources),
-                Pair("First seen", words.ago(now - item.first_seen_at) if item.first_seen_at else words.NONE),
-                Pair("Last seen", words.ago(now - item.last_seen_at) if item.last_seen_at else words.NONE),
+                Pair(self.tr("Name"), item.id, mono=True),
+                Pair(self.tr("Alias"), item.alias or words.NONE),
+                Pair(self.tr("Named by"), sources),
+                Pair(
+                    self.tr("First seen"),
+                    words.ago(now - item.first_seen_at) if item.first_seen_at else words.NONE,
+                ),
+                Pair(
+                    self.tr("Last seen"),
+                    words.ago(now - item.last_seen_at) if item.last_seen_at else words.NONE,
+                ),
             )
         )
 
@@ -144,7 +157,7 @@ class LoginTab(DetailTab):
         outer = vertical(self)
         area = QScrollArea()
         area.setWidgetResizable(True)
-        area.setAccessibleName("Log-in settings")
+        area.setAccessibleName(self.tr("Log-in settings"))
         inner = QWidget()
         inner.setObjectName("scrolled")
         box = vertical(inner, margin=16)
@@ -157,12 +170,14 @@ class LoginTab(DetailTab):
         self._problem.setMaximumWidth(FORM_WIDTH_PX)
         box.addWidget(self._problem)
         row = horizontal(gap=8)
-        self._apply = Button("Apply", self._save, kind="primary")
-        self._revert = Button("Revert", self._show_saved)
+        self._apply = Button(self.tr("Apply"), self._save, kind="primary")
+        self._revert = Button(self.tr("Revert"), self._show_saved)
         row.addWidget(self._apply)
         row.addWidget(self._revert)
         row.addWidget(
-            PlainLabel("Used at the next log-in; sessions that are up are not touched.", style="muted")
+            PlainLabel(
+                self.tr("Used at the next log-in; sessions that are up are not touched."), style="muted"
+            )
         )
         row.addStretch(1)
         box.addLayout(row)
@@ -201,4 +216,4 @@ class LoginTab(DetailTab):
         self._problem.hide()
         self._target = target
         self._compare()
-        self.context.window.say("Log-in settings are saved", "good")
+        self.context.window.say(self.tr("Log-in settings are saved"), "good")

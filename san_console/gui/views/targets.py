@@ -22,6 +22,7 @@ from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.shell.quick_connect import best_portal
 from san_console.gui.states import is_degraded, is_down, is_unreachable, reach, session_state
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, FilterRow, KeptSplitter, Page
 from san_console.gui.views.sessions_words import ended_in_events
 from san_console.gui.views.target_actions import TargetActions
@@ -47,7 +48,7 @@ def is_known(target: Target) -> bool:
 
 class TargetsPage(Page):
     key = "targets"
-    title = "Targets"
+    title = QT_TRANSLATE_NOOP("Table", "Targets")
     collections = ("targets", "sessions", "luns", "events", "identities")
 
     def __init__(self, context: Context) -> None:
@@ -55,34 +56,44 @@ class TargetsPage(Page):
         self.actions_of = TargetActions(context, self)
         self._past: dict[str, set[str]] = {}
         """Ids of the sessions that a target had: their events are part of its history."""
-        self.add = Button("Add by hand…", self._add, icon="plus", tip="A target that nothing has found")
+        self.add = Button(
+            self.tr("Add by hand…"), self._add, icon="plus", tip=self.tr("A target that nothing has found")
+        )
         self.test = Button(
-            "Test log-in…",
+            self.tr("Test log-in…"),
             self._test,
             icon="shield-check",
-            tip="Log in as set, count the LUNs, log out again",
+            tip=self.tr("Log in as set, count the LUNs, log out again"),
         )
-        self.show_session = Button("Show session", self._go_to_session, icon="activity")
-        self.forget = Button("Forget…", self._forget, kind="danger", tip="Take it off the list (Del)")
-        self.log_out = Button("Log out", self._log_out, kind="danger", tip="Ctrl+Shift+L")
-        self.log_in = Button("Log in", self._log_in, kind="primary", tip="As its settings say (Ctrl+L)")
+        self.show_session = Button(self.tr("Show session"), self._go_to_session, icon="activity")
+        self.forget = Button(
+            self.tr("Forget…"), self._forget, kind="danger", tip=self.tr("Take it off the list (Del)")
+        )
+        self.log_out = Button(self.tr("Log out"), self._log_out, kind="danger", tip="Ctrl+Shift+L")
+        self.log_in = Button(
+            self.tr("Log in"), self._log_in, kind="primary", tip=self.tr("As its settings say (Ctrl+L)")
+        )
         self.log_in.setShortcut("Ctrl+L")
         self.log_out.setShortcut("Ctrl+Shift+L")
         self.set_actions(self.add, self.test, self.show_session, self.forget, self.log_out, self.log_in)
         fields = {"portal": lambda t: " ".join(p.address for p in t.portals)}
         self.model = ObjectTableModel(self._columns(), fields=fields)
         chips = (
-            ("all", "All", None),
-            ("in", "Logged in", lambda t: any(s.state == "logged_in" for s in self._sessions(t))),
-            ("favourites", "Favourites", lambda t: t.login.favourite),
-            ("trouble", "In trouble", self._in_trouble),
+            ("all", self.tr("All"), None),
+            ("in", self.tr("Logged in"), lambda t: any(s.state == "logged_in" for s in self._sessions(t))),
+            ("favourites", self.tr("Favourites"), lambda t: t.login.favourite),
+            ("trouble", self.tr("In trouble"), self._in_trouble),
         )
-        self.filter = FilterRow(self.model, "Filter targets", chips)
+        self.filter = FilterRow(self.model, self.tr("Filter targets"), chips)
         self.filter.base = is_known
         self.filter.apply()
         self.body.addWidget(self.filter)
         self.table = TableView(
-            self.model, "Targets", preferences=context.preferences, layout_key="targets", sort_by="target"
+            self.model,
+            self.tr("Targets"),
+            preferences=context.preferences,
+            layout_key="targets",
+            sort_by="target",
         )
         self.table.chosen.connect(self._chosen)
         self.table.opened.connect(lambda _id: self._open())
@@ -90,9 +101,11 @@ class TargetsPage(Page):
         self.table.fill_menu = self._fill_menu
         self.empty = empty = EmptyState(
             "target",
-            "No targets in use",
-            "Targets show here once you log in to them, mark them as favourites, or add them by hand.",
-            "Discover",
+            self.tr("No targets in use"),
+            self.tr(
+                "Targets show here once you log in to them, mark them as favourites, or add them by hand."
+            ),
+            self.tr("Discover"),
             lambda: context.window.go("discover"),
         )
         self.card = Card(flush=True)
@@ -104,15 +117,15 @@ class TargetsPage(Page):
             context,
             "targets",
             (
-                ("sessions", "Sessions", lambda: SessionsOfTarget(context)),
+                ("sessions", self.tr("Sessions"), lambda: SessionsOfTarget(context)),
                 ("luns", "LUNs", lambda: LunsOfTarget(context)),
-                ("portals", "Portals", lambda: PortalsTab(context)),
-                ("login", "Log-in settings", lambda: LoginTab(context)),
-                ("changes", "What changed", lambda: ChangesTab(context)),
+                ("portals", self.tr("Portals"), lambda: PortalsTab(context)),
+                ("login", self.tr("Log-in settings"), lambda: LoginTab(context)),
+                ("changes", self.tr("What changed"), lambda: ChangesTab(context)),
                 (
                     "history",
-                    "History",
-                    lambda: TimelineTab(context, "History of the target", self._events_of),
+                    self.tr("History"),
+                    lambda: TimelineTab(context, self.tr("History of the target"), self._events_of),
                 ),
             ),
         )
@@ -140,17 +153,17 @@ class TargetsPage(Page):
         return [
             Column(
                 "state",
-                "State",
+                self.tr("State"),
                 lambda t: self._state(t)[0],
                 kind="state",
                 tone=lambda t: self._state(t)[1],
                 width=130,
             ),
-            Column("target", "Target", lambda t: t.id, mono=True, elide_middle=True, stretch=True),
-            Column("alias", "Alias", lambda t: t.alias, width=112),
+            Column("target", self.tr("Target"), lambda t: t.id, mono=True, elide_middle=True, stretch=True),
+            Column("alias", self.tr("Alias"), lambda t: t.alias, width=112),
             Column(
                 "reachable",
-                "Reachable",
+                self.tr("Reachable"),
                 lambda t: reach(t)[0],
                 kind="state",
                 tone=lambda t: reach(t)[1],
@@ -158,7 +171,7 @@ class TargetsPage(Page):
             ),
             Column(
                 "sessions",
-                "Sessions",
+                self.tr("Sessions"),
                 lambda t: _count(len(t.session_ids)),
                 sort=lambda t: len(t.session_ids),
                 right=True,
@@ -168,7 +181,7 @@ class TargetsPage(Page):
             Column("luns", "LUNs", lambda t: _count(identities(t)), sort=identities, right=True, width=62),
             Column(
                 "size",
-                "Capacity",
+                self.tr("Capacity"),
                 lambda t: words.size(capacity(t)) if capacity(t) else words.NONE,
                 sort=capacity,
                 right=True,
@@ -177,7 +190,7 @@ class TargetsPage(Page):
             ),
             Column(
                 "traffic",
-                "Throughput",
+                self.tr("Throughput"),
                 lambda t: words.rate(traffic(t)) if traffic(t) else words.NONE,
                 sort=traffic,
                 right=True,
@@ -186,10 +199,14 @@ class TargetsPage(Page):
                 hidden=True,
                 searched=False,
             ),
-            Column("chap", "CHAP identity", self._chap, tooltip=self._chap_tip, width=148),
-            Column("digests", "Digests", digest_words, muted=True, width=90),
+            Column("chap", self.tr("CHAP identity"), self._chap, tooltip=self._chap_tip, width=148),
+            Column("digests", self.tr("Digests"), digest_words, muted=True, width=90),
             Column(
-                "favourite", "Favourite", lambda t: "yes" if t.login.favourite else "", width=82, muted=True
+                "favourite",
+                self.tr("Favourite"),
+                lambda t: self.tr("yes") if t.login.favourite else "",
+                width=82,
+                muted=True,
             ),
         ]
 
@@ -197,19 +214,23 @@ class TargetsPage(Page):
         """`esx-lab`, `esx-lab, mutual`, or nothing."""
         identity = self.host.get("identities", target.login.identity_id)
         if identity is None:
-            return "unknown identity" if target.login.identity_id else words.NONE
-        return f"{identity.user}, mutual" if target.login.mutual_identity_id else str(identity.user)
+            return self.tr("unknown identity") if target.login.identity_id else words.NONE
+        return (
+            self.tr("{user}, mutual").format(user=identity.user)
+            if target.login.mutual_identity_id
+            else str(identity.user)
+        )
 
     def _chap_tip(self, target: Target) -> str:
         lines = []
         for title, known in (
-            ("This computer proves itself as", target.login.identity_id),
-            ("The target proves itself as", target.login.mutual_identity_id),
+            (self.tr("This computer proves itself as"), target.login.identity_id),
+            (self.tr("The target proves itself as"), target.login.mutual_identity_id),
         ):
             identity = self.host.get("identities", known)
             if identity is not None:
                 lines.append(f"{title} {identity.user}")
-        return "\n".join(lines) or "No CHAP"
+        return "\n".join(lines) or self.tr("No CHAP")
 
     def _events_of(self, target: Target) -> set[str]:
         return {target.id, *target.session_ids, *self._past.get(target.id, ())}
@@ -227,7 +248,7 @@ class TargetsPage(Page):
         """The worst of its sessions."""
         states = [session_state(session) for session in self._sessions(target)]
         order = {"bad": 0, "warning": 1, "accent": 2, "muted": 3, "good": 4}
-        return min(states, key=lambda state: order[state[1]], default=("Not logged in", "muted"))
+        return min(states, key=lambda state: order[state[1]], default=(self.tr("Not logged in"), "muted"))
 
     # the replica
 
@@ -249,8 +270,12 @@ class TargetsPage(Page):
         known = [target for target in self.host.values("targets") if is_known(target)]
         up = sum(any(s.state == "logged_in" for s in self._sessions(t)) for t in known)
         trouble = sum(map(self._in_trouble, known))
-        text = f"{words.counted(len(known), 'target')} in use, {up} logged in"
-        self.summary.setText(text + (f", {trouble} in trouble" if trouble else ""))
+        text = self.tr("{known} in use, {up} logged in").format(
+            known=words.counted(len(known), "target"), up=up
+        )
+        self.summary.setText(
+            text + (self.tr(", {trouble} in trouble").format(trouble=trouble) if trouble else "")
+        )
         self.details.setVisible(bool(known))
         self.table.select_first()
         self.splitter.fit_first(self.table.fitting_height() + 2)
@@ -266,8 +291,8 @@ class TargetsPage(Page):
         chosen = self.table.selected_objects()
         inside = any(one.session_ids for one in chosen)
         self.log_in.setVisible(not inside)
-        enable(self.log_in, bool(chosen), "Select a target")
-        enable(self.test, target is not None, "Select a target")
+        enable(self.log_in, bool(chosen), self.tr("Select a target"))
+        enable(self.test, target is not None, self.tr("Select a target"))
         self.show_session.setVisible(inside)
         self.log_out.setVisible(inside)
         self.forget.setVisible(bool(chosen) and not inside)
@@ -314,22 +339,26 @@ class TargetsPage(Page):
         if target is None:
             return
         if target.session_ids:
-            add_action(menu, "Show session", self._go_to_session, icon="activity")
+            add_action(menu, self.tr("Show session"), self._go_to_session, icon="activity")
         else:
-            add_action(menu, "Log in", self._log_in, icon="log-in", shortcut="Ctrl+L")
+            add_action(menu, self.tr("Log in"), self._log_in, icon="log-in", shortcut="Ctrl+L")
         another = partial(self.context.window.quick_connect, target.id, best_portal(target))
-        add_action(menu, "Log in another way…", another, icon="sliders-horizontal")
-        add_action(menu, "Test log-in…", self._test, icon="shield-check")
-        add_action(menu, "Try the portals", partial(self._probe, target.id), icon="radar")
+        add_action(menu, self.tr("Log in another way…"), another, icon="sliders-horizontal")
+        add_action(menu, self.tr("Test log-in…"), self._test, icon="shield-check")
+        add_action(menu, self.tr("Try the portals"), partial(self._probe, target.id), icon="radar")
         favourite = target.login.favourite
-        action = add_action(menu, "Favourite: log in when the engine starts", icon="star", checked=favourite)
+        action = add_action(
+            menu, self.tr("Favourite: log in when the engine starts"), icon="star", checked=favourite
+        )
         action.toggled.connect(partial(self._set_favourite, target))
-        add_action(menu, "Copy target name", partial(_copy, target.id), icon="copy")
+        add_action(menu, self.tr("Copy target name"), partial(_copy, target.id), icon="copy")
         menu.addSeparator()
         if target.session_ids:
-            add_action(menu, "Log out…", self._log_out, icon="log-out", shortcut="Ctrl+Shift+L", danger=True)
+            add_action(
+                menu, self.tr("Log out…"), self._log_out, icon="log-out", shortcut="Ctrl+Shift+L", danger=True
+            )
         else:
-            add_action(menu, "Forget…", self._forget, icon="trash-2", shortcut="Del", danger=True)
+            add_action(menu, self.tr("Forget…"), self._forget, icon="trash-2", shortcut="Del", danger=True)
 
     def _probe(self, name: str) -> None:
         self.host.call("targets.probe", TargetByName(name=name), owner=self)

@@ -114,7 +114,7 @@ class Chip(QPushButton):
         text = f"{self.label} {count:,}"
         if self.text() != text:
             self.setText(text)
-            self.setAccessibleName(f"Show {text}")
+            self.setAccessibleName(self.tr("Show {text}").format(text=text))
 
 
 def enable(button: QAbstractButton, on: bool, why_not: str = "") -> None:

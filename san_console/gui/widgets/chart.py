@@ -95,9 +95,18 @@ class TimeChart(QWidget):
             inside = [value for at, value in series.points if at >= self.now - self.span_s]
             if inside:
                 newest, highest = self._figure(series, inside[-1]), self._figure(series, max(inside))
-                parts.append(f"{series.name} now {newest} {self.unit}, at most {highest} {self.unit}")
-        happened = "; ".join(f"{mark.text} {self.now - mark.at:.0f} s ago" for mark in self.marks)
-        text = f"{self.title}, last {self.span_s} s: " + ("; ".join(parts) or "no figures")
+                parts.append(
+                    self.tr("{name} now {newest} {unit}, at most {highest} {unit}").format(
+                        name=series.name, newest=newest, unit=self.unit, highest=highest
+                    )
+                )
+        happened = "; ".join(
+            self.tr("{text} {now:.0f} s ago").format(text=mark.text, now=self.now - mark.at)
+            for mark in self.marks
+        )
+        text = self.tr("{title}, last {span_s} s: ").format(title=self.title, span_s=self.span_s) + (
+            "; ".join(parts) or self.tr("no figures")
+        )
         return f"{text}. {happened}" if happened else text
 
     @staticmethod
@@ -264,7 +273,7 @@ class TimeChart(QWidget):
     def _hover_text(self, plot: QRectF) -> str:
         assert self._hover_x is not None
         at = self.now - self.span_s * (plot.right() - self._hover_x) / max(plot.width(), 1)
-        lines = [f"{self.now - at:.0f} s ago"]
+        lines = [self.tr("{now:.0f} s ago").format(now=self.now - at)]
         for series in self.series:
             near = nearest(series.points, at)
             if near is not None:

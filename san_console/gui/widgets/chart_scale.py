@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from san_console.gui.translation import translate
+
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -34,13 +36,25 @@ def span_ticks(span_s: int) -> list[tuple[float, str]]:
     for quarter in range(5):
         before = span_s * (4 - quarter) / 4
         if quarter == 4:
-            ticks.append((0.0, "now"))
+            ticks.append((0.0, translate("chart_scale", "now")))
         elif span_s <= 120:
-            ticks.append((before, f"-{before:.0f} s" if quarter == 0 else f"-{before:.0f}"))
+            ticks.append(
+                (
+                    before,
+                    translate("chart_scale", "-{before:.0f} s").format(before=before)
+                    if quarter == 0
+                    else f"-{before:.0f}",
+                )
+            )
         else:
             minutes = before / 60
             text = f"{minutes:.0f}" if minutes == int(minutes) else f"{minutes:.1f}"
-            ticks.append((before, f"-{text} min" if quarter == 0 else f"-{text}"))
+            ticks.append(
+                (
+                    before,
+                    translate("chart_scale", "-{text} min").format(text=text) if quarter == 0 else f"-{text}",
+                )
+            )
     return ticks
 
 

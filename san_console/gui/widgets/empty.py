@@ -80,7 +80,12 @@ class TableCard(Card):
         self.empty = empty
         self.stack = QStackedWidget()
         self._unfit = EmptyState(
-            "search", "Nothing fits the filter", "", "Clear filter", clear_filter, primary=False
+            "search",
+            self.tr("Nothing fits the filter"),
+            "",
+            self.tr("Clear filter"),
+            clear_filter,
+            primary=False,
         )
         for widget in (table, empty, self._unfit):
             self.stack.addWidget(widget)

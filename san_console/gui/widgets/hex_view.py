@@ -27,11 +27,11 @@ def hex_lines(data: bytes | memoryview, offset_bytes: int = 0) -> list[str]:
 class HexView(QPlainTextEdit):
     """Read-only; its text can be selected and copied."""
 
-    def __init__(self, name: str = "Bytes", parent: QWidget | None = None) -> None:
+    def __init__(self, name: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setReadOnly(True)
         self.setProperty("mono", True)
-        self.setAccessibleName(name)
+        self.setAccessibleName(name or self.tr("Bytes"))
         self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.setTabChangesFocus(True)
 

@@ -201,7 +201,11 @@ class LinkedChart(TimeChart):
         colors = tokens()
         font = self._font(2)
         metrics = QFontMetrics(font)
-        when = f"{words.duration(self.pointed_at + 0.5)} ago" if self.pointed_at >= 0.5 else "now"
+        when = (
+            self.tr("{pointed_at} ago").format(pointed_at=words.duration(self.pointed_at + 0.5))
+            if self.pointed_at >= 0.5
+            else self.tr("now")
+        )
         lines = [(None, when), *((s, f"{s.name} {text}") for s, text in self.figures_at(self.pointed_at))]
         width = max(metrics.horizontalAdvance(text) for _s, text in lines) + 30
         height = _BUBBLE_LINE_PX * len(lines) + 8

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from san_console.gui.models.mapping_matrix import ACCESSES, MAX_LUN, Access, access_of
-from san_console.gui.models.matrix_model import ACCESS_WORDS, MatrixModel, SubtitleRole
+from san_console.gui.models.matrix_model import MatrixModel, SubtitleRole, access_word
 from san_console.gui.models.object_model import DetailRole, ToneRole
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import Tone
@@ -269,7 +269,7 @@ class MatrixView(QTableView):
         for access, key in zip(ACCESSES, "NRW", strict=True):
             add_action(
                 menu,
-                "No access" if access == "none" else ACCESS_WORDS[access],
+                self.tr("No access") if access == "none" else access_word(access),
                 partial(self.matrix.set_access, kept, access),
                 checked=now == access,
                 enabled=not (fixed and access == "read-write"),
@@ -278,7 +278,7 @@ class MatrixView(QTableView):
         menu.addSeparator()
         add_action(
             menu,
-            "LUN number…",
+            self.tr("LUN number…"),
             lambda: self._ask_number(kept, mapping.lun if mapping is not None else 0),
             enabled=mapping is not None,
             shortcut="0–9",
@@ -291,7 +291,7 @@ class MatrixView(QTableView):
             name = self.matrix.rows[index.row()]
             add_action(
                 menu,
-                "Remove this initiator…",
+                self.tr("Remove this initiator…"),
                 lambda: self.remove_asked.emit(name),
                 icon="trash-2",
                 shortcut="Del",

@@ -93,7 +93,9 @@ class PartitionStrip(QWidget):
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             for piece, box in zip(self.pieces, self._boxes(), strict=True):
                 if box.contains(event.pos().toPointF()):
-                    text = f"{piece.name}\n{_second_line(piece)}\nfrom byte {piece.start_bytes:,}"
+                    text = self.tr("{name}\n{second_line}\nfrom byte {start_bytes:,}").format(
+                        name=piece.name, second_line=_second_line(piece), start_bytes=piece.start_bytes
+                    )
                     QToolTip.showText(event.globalPos(), tooltip_text(text), self)
                     return True
         return super().event(event)

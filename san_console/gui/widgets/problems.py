@@ -39,9 +39,9 @@ class InlineProblem(Frame):
         self._texts.setVerticalSpacing(2)
         self._texts.setColumnStretch(1, 1)
         self.message = PlainLabel("", style="strong", wrap=True, selectable=True)
-        self._side_label = PlainLabel("Decided by", style="muted")
+        self._side_label = PlainLabel(self.tr("Decided by"), style="muted")
         self.side = PlainLabel("", wrap=True)
-        self._check_label = PlainLabel("Check", style="muted")
+        self._check_label = PlainLabel(self.tr("Check"), style="muted")
         self.check = PlainLabel("", wrap=True, selectable=True)
         self._texts.addWidget(self.message, 0, 0, 1, 2)
         for line, (label, value) in enumerate(

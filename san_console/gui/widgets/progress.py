@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QProgressBar, QWidget
 from san_console.api.engine_objects import Job
 from san_console.gui import words
 from san_console.gui.theme.tokens import Tone
+from san_console.gui.translation import translate
 from san_console.gui.widgets.buttons import IconButton
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.labels import ElidedLabel
@@ -28,7 +29,11 @@ _STEPS: Final = 1000
 def how_far(job: Job) -> str:
     """`running · 1.2 GiB of 4.0 GiB`, `failed: …`, `done`."""
     if job.state != "running":
-        return f"failed: {job.problem.message}" if job.problem is not None else job.message or job.state
+        return (
+            translate("progress", "failed: {message}").format(message=job.problem.message)
+            if job.problem is not None
+            else job.message or job.state
+        )
     if job.unit == "bytes":
         count = words.size(job.done) + (f" of {words.size(job.total)}" if job.total else "")
     elif job.total:
@@ -56,9 +61,14 @@ class JobRow(QWidget):
         texts.addWidget(self._title)
         texts.addWidget(self._bar)
         texts.addWidget(self._state)
-        self._cancel = IconButton("x", f"Cancel: {title}", lambda: on_cancel(self.job_id), role="muted")
+        self._cancel = IconButton(
+            "x", self.tr("Cancel: {title}").format(title=title), lambda: on_cancel(self.job_id), role="muted"
+        )
         self._dismiss = IconButton(
-            "check", f"Dismiss: {title}", lambda: on_dismiss(self.job_id), role="muted"
+            "check",
+            self.tr("Dismiss: {title}").format(title=title),
+            lambda: on_dismiss(self.job_id),
+            role="muted",
         )
         row.addLayout(texts, 1)
         row.addWidget(self._cancel)
@@ -71,7 +81,7 @@ class JobRow(QWidget):
         self._state.setText(how_far(job))
         self._state.set_tone(_STATE_TONES[job.state])
         self._bar.setVisible(running)
-        self._bar.setAccessibleName(f"Progress of {visible(job.title)}")
+        self._bar.setAccessibleName(self.tr("Progress of {title}").format(title=visible(job.title)))
         # 0 to 0 is Qt's way of saying "for as long as it takes".
         self._bar.setRange(0, _STEPS if job.total else 0)
         if job.total:

@@ -18,6 +18,7 @@ from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.preferences import Preferences
 from san_console.gui.theme.theme import Theme
 from san_console.gui.theme.tokens import HEADER_HEIGHT_PX, ROW_HEIGHT_PX
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.delegate import CellDelegate
 from san_console.gui.widgets.menus import add_action, popup
 
@@ -30,9 +31,9 @@ _MEASURED_PX: Final = 91
 """What that text measures in the face that the columns' widths were chosen for."""
 
 COPY_FORMS: Final[tuple[tuple[ExportForm, str], ...]] = (
-    ("tsv", "Copy rows as text (TSV)"),
-    ("csv", "Copy rows as CSV"),
-    ("json", "Copy rows as JSON"),
+    ("tsv", QT_TRANSLATE_NOOP("Table", "Copy rows as text (TSV)")),
+    ("csv", QT_TRANSLATE_NOOP("Table", "Copy rows as CSV")),
+    ("json", QT_TRANSLATE_NOOP("Table", "Copy rows as JSON")),
 )
 
 
@@ -171,7 +172,9 @@ class TableView(QTableView):
         header.setSectionsClickable(True)
         header.setSortIndicatorShown(True)
         header.setStretchLastSection(not any(column.stretch for column in self.table.columns))
-        header.setAccessibleName(f"{self.accessibleName()}: columns")
+        header.setAccessibleName(
+            self.tr("{accessibleName}: columns").format(accessibleName=self.accessibleName())
+        )
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(self._show_header_menu)
         header.setTextElideMode(Qt.TextElideMode.ElideRight)
@@ -274,8 +277,8 @@ class TableView(QTableView):
             action.setEnabled(not visible_now or shown > 1)
             action.toggled.connect(lambda on, number=number: self._set_shown(number, on))
         menu.addSeparator()
-        add_action(menu, "Fit columns to their text", self.resizeColumnsToContents)
-        add_action(menu, "Reset columns", self.reset_columns)
+        add_action(menu, self.tr("Fit columns to their text"), self.resizeColumnsToContents)
+        add_action(menu, self.tr("Reset columns"), self.reset_columns)
         popup(menu, header.mapToGlobal(where))
 
     def _set_shown(self, number: int, shown: bool) -> None:
@@ -307,7 +310,7 @@ class TableView(QTableView):
                 menu.addSeparator()
         some = self.selectionModel().hasSelection()
         for form, title in COPY_FORMS:
-            action = add_action(menu, title, partial(self.copy_selection, form), icon="copy")
+            action = add_action(menu, translated(title), partial(self.copy_selection, form), icon="copy")
             action.setEnabled(some)
         popup(menu, self.viewport().mapToGlobal(where))
 

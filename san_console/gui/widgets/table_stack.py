@@ -34,7 +34,12 @@ class TableStack(QStackedWidget):
         self.empty = empty
         self._whole = whole or (lambda: len(table.table))
         self._unfit = EmptyState(
-            "search", "Nothing fits the filter", "", "Clear filter", clear_filter, primary=False
+            "search",
+            self.tr("Nothing fits the filter"),
+            "",
+            self.tr("Clear filter"),
+            clear_filter,
+            primary=False,
         )
         for widget in (table, empty, self._unfit):
             self.addWidget(widget)

@@ -32,6 +32,7 @@ from san_console.gui import words
 from san_console.gui.icons import pixmap
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import ICON_PX, Tone
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.widgets.labels import tooltip_text
 from san_console.names.display import visible
 
@@ -53,9 +54,9 @@ class Look(NamedTuple):
 
 
 SEVERITY_LOOKS: Final[dict[str, Look]] = {
-    "info": Look("info", "Info", "muted"),
-    "warning": Look("triangle-alert", "Warning", "warning"),
-    "error": Look("circle-alert", "Error", "bad"),
+    "info": Look("info", QT_TRANSLATE_NOOP("Table", "Info"), "muted"),
+    "warning": Look("triangle-alert", QT_TRANSLATE_NOOP("Table", "Warning"), "warning"),
+    "error": Look("circle-alert", QT_TRANSLATE_NOOP("Table", "Error"), "bad"),
 }
 _GOOD_KINDS: Final = frozenset({"login", "recovered", "target_login"})
 
@@ -63,13 +64,18 @@ _GOOD_KINDS: Final = frozenset({"login", "recovered", "target_login"})
 def look(event: Event) -> Look:
     """Severity as icon, word and tone; what ended well has its own."""
     if event.severity == "info" and event.kind in _GOOD_KINDS:
-        return Look("circle-check", "Good", "good")
-    return SEVERITY_LOOKS.get(event.severity, SEVERITY_LOOKS["info"])
+        return Look("circle-check", translate("timeline", "Good"), "good")
+    seen = SEVERITY_LOOKS.get(event.severity, SEVERITY_LOOKS["info"])
+    return seen._replace(word=translated(seen.word))
 
 
 def reasons(event: Event) -> list[tuple[str, str]]:
     """The lines under an event: name and text."""
-    named = (("Cause", event.cause), ("Decided by", event.side), ("Check", event.check))
+    named = (
+        (translate("timeline", "Cause"), event.cause),
+        (translate("timeline", "Decided by"), event.side),
+        (translate("timeline", "Check"), event.check),
+    )
     return [(name, visible(text, _TEXT_LIMIT)) for name, text in named if text]
 
 

@@ -54,7 +54,7 @@ class Toast(Frame):
             button = Button(action, on_action)
             button.clicked.connect(self.hide)
             row.addWidget(button)
-        row.addWidget(IconButton("x", "Close message", self.hide, role="on_toast"))
+        row.addWidget(IconButton("x", self.tr("Close message"), self.hide, role="on_toast"))
         self.setAccessibleName(text)
 
     def again(self) -> None:

@@ -11,6 +11,7 @@ from san_console.api.methods import SaveLocalTarget
 from san_console.api.serving_objects import LocalTarget, Mapping
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Line, horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
@@ -18,7 +19,14 @@ from san_console.gui.wizards.create_target_access import AccessStep, ChapStep
 from san_console.gui.wizards.create_target_parts import LunsStep, NameStep, PortalsStep, Step
 from san_console.gui.wizards.create_target_summary import SummaryStep
 
-STEP_TITLES: Final = ("Name", "Portals", "LUNs", "Initiators", "CHAP", "Summary")
+STEP_TITLES: Final = (
+    QT_TRANSLATE_NOOP("Table", "Name"),
+    QT_TRANSLATE_NOOP("Table", "Portals"),
+    "LUNs",
+    QT_TRANSLATE_NOOP("Table", "Initiators"),
+    "CHAP",
+    QT_TRANSLATE_NOOP("Table", "Summary"),
+)
 
 
 class CreateTargetWizard(BaseDialog):
@@ -30,7 +38,7 @@ class CreateTargetWizard(BaseDialog):
         on_created: Callable[[LocalTarget], object] | None = None,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Create a target", "Create target", width_px=780, parent=parent)
+        super().__init__(self.tr("Create a target"), self.tr("Create target"), width_px=780, parent=parent)
         self.setMinimumHeight(520)
         self._context = context
         self._on_created = on_created
@@ -52,7 +60,7 @@ class CreateTargetWizard(BaseDialog):
         titles = vertical(gap=10)
         self.titles = []
         for number, title in enumerate(STEP_TITLES, 1):
-            label = PlainLabel(f"{number}  {title}")
+            label = PlainLabel(f"{number}  {translated(title)}")
             label.setMinimumWidth(120)
             self.titles.append(label)
             titles.addWidget(label)
@@ -118,7 +126,7 @@ class CreateTargetWizard(BaseDialog):
             label.set_tone("accent" if number == self.step else "text" if done else "muted")
             label.setProperty("textStyle", "strong" if number == self.step else "")
             mark = "✓" if done else str(number + 1)
-            label.setText(f"{mark}  {STEP_TITLES[number]}")
+            label.setText(f"{mark}  {translated(STEP_TITLES[number])}")
             label.style().unpolish(label)
             label.style().polish(label)
 

@@ -18,7 +18,9 @@ class AccessStep(Step):
     """Named initiators, or anyone: an explicit choice, and marked."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__("Initiators", "Who sees the LUNs of this target, for reading and writing.")
+        super().__init__(
+            self.tr("Initiators"), self.tr("Who sees the LUNs of this target, for reading and writing.")
+        )
         self._context = context
         self.named = QRadioButton(self.tr("Only these initiators"))
         self.named.setChecked(True)
@@ -50,9 +52,9 @@ class AccessStep(Step):
         self.own.setEnabled(not anyone)
         if anyone:
             self.warning.say(
-                "Every machine that reaches a portal can log in and write.",
+                self.tr("Every machine that reaches a portal can log in and write."),
                 "",
-                "Ask for CHAP in the next step, or name the initiators.",
+                self.tr("Ask for CHAP in the next step, or name the initiators."),
             )
         else:
             self.warning.hide()
@@ -72,7 +74,7 @@ class AccessStep(Step):
             names = self.chosen()
         except NamesError as error:
             return str(error)
-        return "" if names else "Name at least one initiator, or let anyone in."
+        return "" if names else self.tr("Name at least one initiator, or let anyone in.")
 
 
 class ChapStep(Step):
@@ -81,13 +83,16 @@ class ChapStep(Step):
     def __init__(self, context: Context) -> None:
         super().__init__(
             "CHAP",
-            "Initiators prove themselves with one of these identities. None ticked: no proof is asked for.",
+            self.tr(
+                "Initiators prove themselves with one of these identities. None ticked: "
+                "no proof is asked for."
+            ),
         )
         self.boxes: dict[str, QCheckBox] = {}
         for identity in context.host.values("identities"):
             missing = identity.place == "missing"
             box = QCheckBox(
-                visible(identity.user, 80).replace("&", "&&") + ("  (no secret)" if missing else "")
+                visible(identity.user, 80).replace("&", "&&") + (self.tr("  (no secret)") if missing else "")
             )
             box.setEnabled(not missing)
             box.toggled.connect(self._show)
@@ -104,7 +109,7 @@ class ChapStep(Step):
         self.column.addWidget(PlainLabel(self.tr("The target proves itself with"), style="muted"))
         self.mutual = QComboBox()
         self.mutual.setAccessibleName(self.tr("The target proves itself with"))
-        self.mutual.addItem("nothing", "")
+        self.mutual.addItem(self.tr("nothing"), "")
         for identity in context.host.values("identities"):
             if identity.place != "missing":
                 self.mutual.addItem(visible(identity.user, 80), identity.id)
@@ -120,7 +125,9 @@ class ChapStep(Step):
         if self.accepted():
             self.note.hide()
         else:
-            self.note.say("Without CHAP an initiator's name is all that is checked, and names can be forged.")
+            self.note.say(
+                self.tr("Without CHAP an initiator's name is all that is checked, and names can be forged.")
+            )
         self.touch()
 
     def accepted(self) -> list[str]:
@@ -131,7 +138,11 @@ class ChapStep(Step):
 
     def problem(self) -> str:
         if self.mutual_id() and not self.accepted():
-            return "A target proves itself only to initiators that prove themselves: tick an identity above."
+            return self.tr(
+                "A target proves itself only to initiators that prove themselves: tick an identity above."
+            )
         if self.mutual_id() in self.accepted():
-            return "Both directions may not use the same secret (RFC 7143 §9.2.1): choose another identity."
+            return self.tr(
+                "Both directions may not use the same secret (RFC 7143 §9.2.1): choose another identity."
+            )
         return ""

@@ -55,7 +55,9 @@ class NameStep(Step):
     """The iSCSI name, normalised while it is typed."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__("Name", "Initiators know the target by this name. It cannot be changed later.")
+        super().__init__(
+            self.tr("Name"), self.tr("Initiators know the target by this name. It cannot be changed later.")
+        )
         self._context = context
         self.line = QLineEdit(f"iqn.{time.strftime('%Y-%m', time.localtime(context.now()))}.org.san-console:")
         self.line.setProperty("mono", True)
@@ -78,19 +80,23 @@ class NameStep(Step):
         typed = self.line.text().strip()
         self.line.setProperty("invalid", bool(problem))
         restyle(self.line)
-        self.meaning.setText("" if problem or self.chosen() == typed else f"Means {self.chosen()}")
+        self.meaning.setText(
+            ""
+            if problem or self.chosen() == typed
+            else self.tr("Means {chosen}").format(chosen=self.chosen())
+        )
         self.touch()
 
     def problem(self) -> str:
         typed = self.line.text().strip()
         if typed.endswith(":") or not typed:
-            return "Write a name after the colon, such as disks."
+            return self.tr("Write a name after the colon, such as disks.")
         try:
             name = normalise(typed)
         except NamesError as error:
             return str(error)
         if any(same_name(name, target.id) for target in self._context.host.values("local_targets")):
-            return "This computer serves a target of this name already."
+            return self.tr("This computer serves a target of this name already.")
         return ""
 
     def chosen(self) -> str:
@@ -104,7 +110,9 @@ class PortalsStep(Step):
     """Addresses of this computer to listen on, and iSNS servers to register with."""
 
     def __init__(self, context: Context) -> None:
-        super().__init__("Portals", "The addresses of this computer on which the target can be reached.")
+        super().__init__(
+            self.tr("Portals"), self.tr("The addresses of this computer on which the target can be reached.")
+        )
         self.boxes: dict[str, QCheckBox] = {}
         for interface in context.host.values("interfaces"):
             for address in interface.addresses:
@@ -130,7 +138,7 @@ class PortalsStep(Step):
             self.column.addSpacing(6)
             self.column.addWidget(PlainLabel(self.tr("Register with iSNS at"), style="muted"))
         for server in servers:
-            where = " · this computer" if server.embedded else ""
+            where = self.tr(" · this computer") if server.embedded else ""
             box = QCheckBox(f"{visible(server.address, 80)}{where}")
             box.toggled.connect(self.touch)
             self.servers[server.address] = box
@@ -146,7 +154,7 @@ class PortalsStep(Step):
             chosen = self.chosen()
         except NamesError as error:
             return str(error)
-        return "" if chosen else "Choose at least one address."
+        return "" if chosen else self.tr("Choose at least one address.")
 
     def chosen(self) -> list[str]:
         """Raises InvalidPortal."""
@@ -162,7 +170,8 @@ class LunsStep(Step):
 
     def __init__(self) -> None:
         super().__init__(
-            "LUNs", "What the target serves. Numbers go from 0 in this order; more can be added later."
+            "LUNs",
+            self.tr("What the target serves. Numbers go from 0 in this order; more can be added later."),
         )
         self._luns: list[LocalLun] = []
         self.list = vertical(gap=6)
@@ -186,7 +195,7 @@ class LunsStep(Step):
         problem = self.fields.problem()
         taken = any(lun.name == self.fields.name.text().strip() for lun in self._luns)
         if taken and not problem:
-            problem = "There is a LUN of this name already."
+            problem = self.tr("There is a LUN of this name already.")
         self.hint.setText(problem)
         self.add_button.setEnabled(not problem and len(self._luns) < MAX_LUNS)
         self.changed.emit()
@@ -206,13 +215,19 @@ class LunsStep(Step):
         for number, lun in enumerate(self._luns):
             holder = QWidget()
             row = horizontal(holder, gap=8)
-            size = words.size(lun.size_bytes) if lun.size_bytes else "as large as it is"
-            flags = ", read-only" if lun.read_only else ""
+            size = words.size(lun.size_bytes) if lun.size_bytes else self.tr("as large as it is")
+            flags = self.tr(", read-only") if lun.read_only else ""
             row.addWidget(PlainLabel(f"LUN {number}", style="strong"))
             row.addWidget(
                 ElidedLabel(f"{lun.name} · {lun.kind} {lun.path} · {size}{flags}".replace("  ", " ")), 1
             )
-            row.addWidget(IconButton("x", f"Take out {visible(lun.name, 64)}", partial(self._remove, lun)))
+            row.addWidget(
+                IconButton(
+                    "x",
+                    self.tr("Take out {name}").format(name=visible(lun.name, 64)),
+                    partial(self._remove, lun),
+                )
+            )
             self.list.addWidget(holder)
         self._fields_changed()
         self.touch()
@@ -220,7 +235,7 @@ class LunsStep(Step):
     def problem(self) -> str:
         if self._luns or not self.fields.problem():
             return ""
-        return f"Add at least one LUN. {self.fields.problem()}"
+        return self.tr("Add at least one LUN. {problem}").format(problem=self.fields.problem())
 
     def leave(self) -> None:
         if not self._luns:

@@ -9,6 +9,7 @@ from san_console.api.serving_objects import LocalLun, LocalTarget
 from san_console.console.commands import quoted
 from san_console.gui import words
 from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.translation import translate
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import horizontal
 from san_console.gui.widgets.key_values import KeyValues, Pair
@@ -27,7 +28,11 @@ def lun_spec(lun: LocalLun) -> str:
             options.append(f"size={lun.size_bytes}")
     if lun.block_bytes != 512:
         options.append(f"block={lun.block_bytes}")
-    options += [text for text, on in (("ro", lun.read_only), ("thin", lun.thin)) if on]
+    options += [
+        text
+        for text, on in (("ro", lun.read_only), (translate("create_target_summary", "thin"), lun.thin))
+        if on
+    ]
     return ",".join([f"{lun.kind}:{place}", *options])
 
 
@@ -48,7 +53,9 @@ class SummaryStep(Step):
     """Read once more, then create."""
 
     def __init__(self) -> None:
-        super().__init__("Summary", "Nothing has been written yet. “Create target” does it.")
+        super().__init__(
+            self.tr("Summary"), self.tr("Nothing has been written yet. “Create target” does it.")
+        )
         self.facts = KeyValues()
         self.column.addWidget(self.facts)
         self.column.addSpacing(6)
@@ -72,22 +79,31 @@ class SummaryStep(Step):
     def show_target(self, target: LocalTarget) -> None:
         open_to_all = ANYONE in target.initiators
         count = words.counted(len(target.identity_ids), "identity", "identities")
-        chap = f"{count}, {'both directions' if target.mutual_identity_id else 'one direction'}"
+        chap = self.tr("{count}, {value}").format(
+            count=count,
+            value=self.tr("both directions") if target.mutual_identity_id else self.tr("one direction"),
+        )
         pairs = [
-            Pair("Name", target.id, mono=True, wrap=True),
-            Pair("Portals", ", ".join(target.portals), mono=True, wrap=True),
+            Pair(self.tr("Name"), target.id, mono=True, wrap=True),
+            Pair(self.tr("Portals"), ", ".join(target.portals), mono=True, wrap=True),
         ]
         for number, lun in enumerate(target.luns):
-            size = words.size(lun.size_bytes) if lun.size_bytes else "as large as it is"
-            extra = " · will be created when missing" if lun.create else ""
+            size = words.size(lun.size_bytes) if lun.size_bytes else self.tr("as large as it is")
+            extra = self.tr(" · will be created when missing") if lun.create else ""
             where = f" {lun.path}" if lun.path else ""
             pairs.append(Pair(f"LUN {number}", f"{lun.name} · {lun.kind}{where} · {size}{extra}", wrap=True))
-        who = "anyone" if open_to_all else ", ".join(words.short_name(name) for name in target.initiators)
+        who = (
+            self.tr("anyone")
+            if open_to_all
+            else ", ".join(words.short_name(name) for name in target.initiators)
+        )
         unproved = not target.identity_ids
         pairs += [
-            Pair("Initiators", who, "bad" if open_to_all and unproved else None, wrap=True),
+            Pair(self.tr("Initiators"), who, "bad" if open_to_all and unproved else None, wrap=True),
             Pair(
-                "CHAP", "none: no proof is asked for" if unproved else chap, "warning" if unproved else "good"
+                "CHAP",
+                self.tr("none: no proof is asked for") if unproved else chap,
+                "warning" if unproved else "good",
             ),
         ]
         if target.register_with:
