@@ -73,6 +73,10 @@ class ShortTransfer(InitiatorError):
     """The target called a transfer good and transferred less than was asked for."""
 
 
+class WritesLost(InitiatorError):
+    """The target was restarted while it held writes that it had acknowledged and nobody had flushed."""
+
+
 class UnusableLogicalUnit(InitiatorError):
     """What the logical unit says about itself cannot be: its geometry, or data that breaks the format."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from san_console.initiator.errors import ScsiFailure, ShortTransfer, UnusableLogicalUnit
+from san_console.initiator.errors import ScsiFailure, ShortTransfer, UnusableLogicalUnit, WritesLost
 from san_console.initiator.lun_info import LunInfo, read_info
 from san_console.initiator.protocol_events import emit_unit_attention
 from san_console.iscsi.initiator_tasks import Bytes, ScsiTask
@@ -57,6 +57,10 @@ REPEATABLE_OPCODES = frozenset(
         opcodes.LOG_SENSE,
     }
 )
+
+# Unit attentions after which a volatile write cache may be empty (SPC-4 annex D): power on, or a reset of the
+# device. The loss of a nexus or a reset by an initiator empties none.
+_RESTARTED = frozenset({(0x29, 0x00), (0x29, 0x01), (0x29, 0x04)})
 
 _CHECKS = {
     scsi_sense.NOT_READY: "Check whether the LUN is online at the target.",
@@ -116,6 +120,8 @@ async def run_command(
             if parsed.key == scsi_sense.UNIT_ATTENTION and attentions < MAX_UNIT_ATTENTIONS:
                 # SAM-5 §5.14: the command was not executed, so repeating it is safe whatever it is.
                 attentions += 1
+                if number in session.unflushed and (parsed.asc, parsed.ascq) in _RESTARTED:
+                    session.writes_lost.add(number)
                 emit_unit_attention(session.emit, number, parsed)
                 continue
             return task
@@ -243,6 +249,9 @@ class LogicalUnit:
                 "target",
                 "Look at the target's log; its answer cannot be trusted.",
             )
+        if not fua:
+            unflushed = self.session.unflushed
+            unflushed[self.number] = unflushed.get(self.number, 0) + 1
 
     async def read_bytes(self, offset: int, length: int) -> bytes:
         """`length` bytes from byte `offset` on, aligned or not."""
@@ -279,10 +288,24 @@ class LogicalUnit:
     async def flush(self) -> None:
         """SYNCHRONIZE CACHE: when it returns, everything written before is on the medium.
 
-        A unit that does not know the command has no cache.
+        A unit that does not know the command has no cache. WritesLost when the target was restarted since a
+        write that was acknowledged: the cache of today is empty, so flushing it says nothing about that one.
+        It is raised once; the next flush is about what is written from then on.
         """
+        session, number = self.session, self.number
+        unflushed = session.unflushed.get(number)
         result = await self.execute(cdb.synchronize_cache())
         if result.status == status.GOOD:
+            if session.unflushed.get(number) == unflushed:
+                session.unflushed.pop(number, None)
+            if number in session.writes_lost:
+                session.writes_lost.discard(number)
+                raise WritesLost(
+                    f"LUN {number}: the target was restarted before acknowledged writes were flushed; "
+                    "they may be lost",
+                    "target",
+                    "Write the data again, and look at why the target restarted.",
+                )
             return
         if result.status == status.CHECK_CONDITION and result.sense:
             parsed = scsi_sense.parse(result.sense)

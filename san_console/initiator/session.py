@@ -61,6 +61,10 @@ class Session:
         self.logged_in_at: float | None = None
         self.portal = settings.portal
         self.lun_addresses: dict[int, int] = {}
+        #: By LUN number, how many writes were acknowledged since the last flush.
+        self.unflushed: dict[int, int] = {}
+        #: LUNs whose target was restarted meanwhile: their next flush has to tell.
+        self.writes_lost: set[int] = set()
         #: The last PDUs, CHAP values masked. `traces_commands` decides, from the next login on, whether it
         #: goes on after the login: it costs a tenth of the commands per second.
         self.trace = Trace()

@@ -115,6 +115,7 @@ class _Link:
             other_reader, other_writer = await self._connect()
         except OSError:
             self.abort()
+            await self._closed()
             return
         self._writers.append(other_writer)
         for one in self._writers:
@@ -123,6 +124,9 @@ class _Link:
         self._task = asyncio.gather(*pumps, return_exceptions=True)
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        await self._closed()
+
+    async def _closed(self) -> None:
         for one in self._writers:
             one.close()
             with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from san_console.initiator.errors import WritesLost
 from tests.chaos.bench import BLOCKS, session_to
 from tests.chaos.load import LONGER, SEED, Load, check_all, check_file
 from tests.chaos.proxy import Proxy
@@ -85,4 +86,5 @@ async def test_what_a_killed_target_acknowledged_is_there(tmp_path: Path) -> Non
                 f"{ledger.verified} blocks verified, {len(load.failures)} commands failed"
             )
             assert watcher.kinds.count("recovered") >= ROUNDS * LONGER
-        assert [str(error) for error in load.failures] == []
+        # A flush must not pass over the restart; nothing else may fail.
+        assert [str(error) for error in load.failures if not isinstance(error, WritesLost)] == []

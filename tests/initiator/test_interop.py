@@ -20,7 +20,7 @@ from san_console.initiator import (
     send_targets,
 )
 from san_console.initiator.bench import run_bench
-from san_console.initiator.errors import LoginRefused, ScsiFailure, UnusableLogicalUnit
+from san_console.initiator.errors import LoginRefused, ScsiFailure, UnusableLogicalUnit, WritesLost
 from san_console.initiator.transfer import FileEndpoint, UnitEndpoint, transfer
 from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.portal import Portal
@@ -185,6 +185,9 @@ async def test_a_target_that_is_killed_and_comes_back_loses_nothing(target: Tgtd
     session.retry_now()
     async with asyncio.timeout(60):
         await writers
+    # Nothing tells a target whose process alone was killed from one that lost its cache with the power.
+    with pytest.raises(WritesLost):
+        await unit.flush()
     await unit.flush()
     assert len(blocks) == 8 * 500 > before
     for lba, data in blocks.items():

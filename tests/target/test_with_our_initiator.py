@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from san_console.initiator import connect
+from san_console.initiator.errors import WritesLost
 from san_console.names.credentials import ChapCredentials, Secret
+from san_console.names.portal import Portal
 from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, TargetLimits
+from tests.chaos.bench import session_to
 from tests.target.raw_initiator import NAME, Served, config, until
 
 SIZE = 16 << 20
@@ -99,3 +102,29 @@ async def test_a_cancelled_write_is_over_when_its_cancellation_is(
         assert landed.is_set()
         await unit.write(0, b"n" * 512)
         assert bytes(await unit.read(0, 1)) == b"n" * 512
+
+
+async def test_a_restart_of_the_target_is_not_hidden_from_the_next_flush(tmp_path: Path) -> None:
+    """The unit attention is all that tells of a cache that was lost; the commands are repeated past it."""
+    luns = [LunConfig("a", "a", BackstoreSpec("file", str(tmp_path / "disk"), SIZE, create=True, thin=True))]
+    async with Served(config(luns=luns)) as first:
+        port = first.port
+        async with session_to(port) as (session, _):
+            unit = session.lun(0)
+            await unit.write(0, b"a" * 512)
+            await unit.flush()
+            await first.server.close()
+            async with Served(config(luns=luns, portals=[Portal("127.0.0.1", port)])) as second:
+                await unit.write(0, b"b" * 512)
+                await unit.flush()  # before the restart, all was flushed
+                await unit.write(1, b"c" * 512)
+                await second.server.close()
+                async with Served(config(luns=luns, portals=[Portal("127.0.0.1", port)])) as third:
+                    await unit.write(2, b"d" * 512)
+                    with pytest.raises(WritesLost, match="may be lost"):
+                        await unit.flush()
+                    await unit.flush()
+                    await unit.write(3, b"e" * 512)
+                    await third.server.disconnect(third.server.sessions()[0].id)
+                    await unit.write(4, b"f" * 512)
+                    await unit.flush()  # a new session alone empties no cache
