@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from san_console.initiator.errors import WritesLost
 from san_console.initiator.logical_unit import LogicalUnit
 from san_console.iscsi.initiator_tasks import Bytes
 
@@ -16,6 +17,8 @@ from san_console.iscsi.initiator_tasks import Bytes
 CHUNK_BYTES = 256 * 1024
 #: Commands under way. More gains nothing on a local network and costs memory.
 DEPTH = 16
+#: How often a transfer begins anew because the target was restarted before the flush; then it fails.
+MAX_REPEATS = 2
 
 
 class TransferCancelled(Exception):
@@ -138,7 +141,7 @@ async def transfer(
         size = await source.size_bytes()
         length = None if size is None else max(size - source_offset, 0)
     pending: deque[asyncio.Task[Bytes | int]] = deque()
-    issued = moved = 0
+    issued = moved = repeats = 0
 
     async def finish_oldest() -> None:
         nonlocal moved
@@ -164,29 +167,38 @@ async def transfer(
         return await source.read(source_offset + offset, count)
 
     try:
-        while length is None or issued < length:
-            if cancelled is not None and cancelled():
-                raise TransferCancelled
-            # The first chunk ends at a multiple of the chunk size, so that all others are aligned.
-            aligned = CHUNK_BYTES - (destination_offset + issued) % CHUNK_BYTES
-            count = aligned if length is None else min(aligned, length - issued)
-            if source.sequential:
-                data = await source.read(source_offset + issued, count)
-                if not data:
-                    break
-                count = len(data)
-                pending.append(loop.create_task(put(issued, data)))
-            elif destination.sequential:
-                pending.append(loop.create_task(get(issued, count)))
-            else:
-                pending.append(loop.create_task(move(issued, count)))
-            issued += count
-            # A sequential destination may be waited for chunk by chunk only when both sides are.
-            while len(pending) >= (1 if source.sequential and destination.sequential else DEPTH):
+        while True:
+            while length is None or issued < length:
+                if cancelled is not None and cancelled():
+                    raise TransferCancelled
+                # The first chunk ends at a multiple of the chunk size, so that all others are aligned.
+                aligned = CHUNK_BYTES - (destination_offset + issued) % CHUNK_BYTES
+                count = aligned if length is None else min(aligned, length - issued)
+                if source.sequential:
+                    data = await source.read(source_offset + issued, count)
+                    if not data:
+                        break
+                    count = len(data)
+                    pending.append(loop.create_task(put(issued, data)))
+                elif destination.sequential:
+                    pending.append(loop.create_task(get(issued, count)))
+                else:
+                    pending.append(loop.create_task(move(issued, count)))
+                issued += count
+                # A sequential destination may be waited for chunk by chunk only when both sides are.
+                while len(pending) >= (1 if source.sequential and destination.sequential else DEPTH):
+                    await finish_oldest()
+            while pending:
                 await finish_oldest()
-        while pending:
-            await finish_oldest()
-        await destination.flush()
+            try:
+                await destination.flush()
+                break
+            except WritesLost:
+                # All of it was written since the last flush; a source that can be read again makes it good.
+                repeats += 1
+                if source.sequential or repeats > MAX_REPEATS:
+                    raise
+                issued = moved = 0
     finally:
         for task in pending:
             task.cancel()
