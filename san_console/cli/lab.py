@@ -1,10 +1,12 @@
 """`san-console lab`: a whole SAN on loopback, with an engine and folders of its own that go with it."""
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
 _SCHEMA = "san-console/lab/1"
 _FOLDER_PREFIX = "san-console-lab-"
@@ -53,19 +55,22 @@ def lab(args: argparse.Namespace) -> int:
         return 1
     with _Signals() as signals, LabFolders() as folders:
         os.environ.update(folders.environment)
-        engine = _start_engine()
+        engine = None
         try:
+            with signals.held():
+                engine = _start_engine()
             if args.headless:
                 from san_console.cli.lab_walk import walk
 
                 return asyncio.run(walk(engine, folders.path, pictures, as_json=args.json, schema=_SCHEMA))
-            return _show_window(engine)
+            return _show_window(engine, signals)
         except ApiProblem as problem:
             print_failure(problem.message, problem.problem.side, problem.problem.check)
             return 1
         finally:
             signals.ignore()
-            _end_engine(engine)
+            if engine is not None:
+                _end_engine(engine)
 
 
 class LabFolders:
@@ -106,6 +111,23 @@ class _Signals:
         self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGTERM, interrupt)
         return self
+
+    @contextlib.contextmanager
+    def held(self) -> "Iterator[None]":
+        """An interruption waits for the end of the block: no process is started and then not known."""
+        import signal
+
+        came: list[int] = []
+        usual = {number: signal.getsignal(number) for number in self._before}
+        for number in usual:
+            signal.signal(number, lambda number, _frame: came.append(number))
+        try:
+            yield
+        finally:
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+        if came:
+            raise KeyboardInterrupt
 
     def ignore(self) -> None:
         import signal
@@ -160,7 +182,7 @@ def _end_engine(engine: "subprocess.Popen[bytes]") -> None:
             engine.wait()
 
 
-def _show_window(engine: "subprocess.Popen[bytes]") -> int:
+def _show_window(engine: "subprocess.Popen[bytes]", signals: _Signals) -> int:
     """Start the lab inside the engine and the window on it; wait for the window to be closed."""
     import asyncio
     import subprocess
@@ -173,12 +195,14 @@ def _show_window(engine: "subprocess.Popen[bytes]") -> int:
             await view.finished(await view.call("lab.start"), timeout_s=30)
 
     asyncio.run(begin())
-    # A process of its own: Ctrl+C here must not leave the end of the lab to Qt's event loop.
-    window = subprocess.Popen(python_command("window"), env=python_environment())
+    window = None
     try:
+        # A process of its own: Ctrl+C here must not leave the end of the lab to Qt's event loop.
+        with signals.held():
+            window = subprocess.Popen(python_command("window"), env=python_environment())
         return window.wait()
     finally:
-        if window.poll() is None:
+        if window is not None and window.poll() is None:
             window.terminate()
             try:
                 window.wait(WINDOW_END_S)
