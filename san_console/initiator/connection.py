@@ -19,6 +19,7 @@ from san_console.iscsi.framing import Framer
 from san_console.iscsi.initiator_events import Event
 from san_console.iscsi.initiator_session import InitiatorSession
 from san_console.iscsi.initiator_tasks import COMPLETED, PENDING, Bytes, Request, ScsiTask
+from san_console.scsi import sense as scsi_sense
 
 #: How many buffers one sendmsg takes (IOV_MAX of Linux; POSIX guarantees 16, BSD and macOS have 1024).
 _MAX_BUFFERS = 1024
@@ -196,7 +197,8 @@ class Connection:
             count = 0
             for task in completed:
                 if task.outcome == COMPLETED:
-                    if task.status:
+                    # A unit attention tells of something, and its command is repeated (SAM-5 §5.14).
+                    if task.status and scsi_sense.parse(task.sense).key != scsi_sense.UNIT_ATTENTION:
                         counters.errors += 1
                     if task.read_buffer is not None:
                         counters.reads += 1
