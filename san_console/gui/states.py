@@ -40,6 +40,12 @@ def connection_up(connection: Connection) -> bool:
     return connection.state.replace(" ", "_") == UP_STATE
 
 
+def connection_state(connection: Connection) -> str:
+    """In the words of sessions, where they have one for it."""
+    known = _SESSION_WORDS.get(connection.state.replace(" ", "_"))
+    return translated(known[0]) if known else connection.state.capitalize()
+
+
 def connections_up(session: Session) -> int:
     return sum(map(connection_up, session.connections))
 
@@ -111,7 +117,9 @@ def reach(target: Target) -> tuple[str, Tone]:
     if len(portals) == 1:
         return translate("states", "answers"), "good"
     word = translate("states", "answers") if answering == 1 else translate("states", "answer")
-    return f"{answering} of {len(portals)} {word}", "good" if answering == len(portals) else "warning"
+    return translate("states", "{answering} of {portals} {word}").format(
+        answering=answering, portals=len(portals), word=word
+    ), "good" if answering == len(portals) else "warning"
 
 
 def is_unreachable(target: Target) -> bool:

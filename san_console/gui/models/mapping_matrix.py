@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from san_console.api.serving_objects import LocalTarget, Mapping
+from san_console.gui.translation import translate
 
 Access = Literal["none", "read-only", "read-write"]
 ACCESSES: Final[tuple[Access, ...]] = ("none", "read-only", "read-write")
@@ -122,12 +123,18 @@ class MappingDraft:
         """Raises ValueError with a sentence for a number that cannot be."""
         old = self._cells.get((initiator, lun_id))
         if old is None:
-            raise ValueError("Give access first, then a number.")
+            raise ValueError(translate("mapping_matrix", "Give access first, then a number."))
         if not 0 <= number <= MAX_LUN:
-            raise ValueError(f"LUN numbers go from 0 to {MAX_LUN:,}.")
+            raise ValueError(
+                translate("mapping_matrix", "LUN numbers go from 0 to {last:,}.").format(last=MAX_LUN)
+            )
         taken = {rule.lun: rule for rule in self._cells.values() if rule.initiator == initiator}
         if number in taken and taken[number].lun_id != lun_id:
-            raise ValueError(f"This initiator has another LUN {number} already.")
+            raise ValueError(
+                translate("mapping_matrix", "This initiator has another LUN {number} already.").format(
+                    number=number
+                )
+            )
         return self._put((initiator, lun_id), msgspec.structs.replace(old, lun=number))
 
     def undo(self) -> bool:

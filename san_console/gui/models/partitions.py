@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from san_console.gui.translation import translate
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.names.display import visible
 
 MAX_PARTITIONS: Final = 128
@@ -27,25 +27,25 @@ _ENTRIES_BYTES: Final = MAX_PARTITIONS * _GPT_ENTRY.size
 _PROTECTIVE: Final = 0xEE
 
 _GPT_TYPES: Final[dict[str, str]] = {
-    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
-    "21686148-6449-6e6f-744e-656564454649": "BIOS boot",
+    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b": QT_TRANSLATE_NOOP("Table", "EFI system"),
+    "21686148-6449-6e6f-744e-656564454649": QT_TRANSLATE_NOOP("Table", "BIOS boot"),
     "0fc63daf-8483-4772-8e79-3d69d8477de4": "Linux",
     "e6d6d379-f507-44c2-a23c-238f2a3df928": "Linux LVM",
     "a19d880f-05fc-4d3b-a006-743f0f84911e": "Linux RAID",
-    "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f": "Linux swap",
-    "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7": "Windows data",
-    "e3c9e316-0b5c-4db8-817d-f92df00215ae": "Windows reserved",
+    "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f": QT_TRANSLATE_NOOP("Table", "Linux swap"),
+    "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7": QT_TRANSLATE_NOOP("Table", "Windows data"),
+    "e3c9e316-0b5c-4db8-817d-f92df00215ae": QT_TRANSLATE_NOOP("Table", "Windows reserved"),
     "aa31e02a-400f-11db-9590-000c2911d1b8": "VMFS",
     "6a898cc3-1dd2-11b2-99a6-080020736631": "ZFS",
     "516e7cb6-6ecf-11d6-8ff8-00022d09712b": "FreeBSD UFS",
 }
 _MBR_TYPES: Final[dict[int, str]] = {
-    0x05: "extended",
-    0x07: "NTFS or exFAT",
+    0x05: QT_TRANSLATE_NOOP("Table", "extended"),
+    0x07: QT_TRANSLATE_NOOP("Table", "NTFS or exFAT"),
     0x0B: "FAT32",
     0x0C: "FAT32",
-    0x0F: "extended",
-    0x82: "Linux swap",
+    0x0F: QT_TRANSLATE_NOOP("Table", "extended"),
+    0x82: QT_TRANSLATE_NOOP("Table", "Linux swap"),
     0x83: "Linux",
     0x8E: "Linux LVM",
     0xFB: "VMFS",
@@ -91,7 +91,9 @@ def _gpt(data: bytes, block_bytes: int, lun_bytes: int) -> list[Piece]:
         kind, _unique, first, last, _flags, name = _GPT_ENTRY.unpack_from(data, at)
         start, end = first * block_bytes, (last + 1) * block_bytes
         if any(kind) and start < end <= lun_bytes:
-            type_name = _GPT_TYPES.get(str(uuid.UUID(bytes_le=kind)), "partition")
+            type_name = translated(
+                _GPT_TYPES.get(str(uuid.UUID(bytes_le=kind)), QT_TRANSLATE_NOOP("Table", "partition"))
+            )
             label = name.decode("utf-16-le", "replace").split("\0", 1)[0]
             found.append(Piece(visible(label, 64) or type_name, type_name, start, end - start))
     return found
@@ -106,7 +108,11 @@ def _mbr(data: bytes, lun_bytes: int) -> list[Piece]:
         # Sectors of an MBR have 512 bytes, whatever the LUN's blocks have.
         start, size = first * 512, count * 512
         if boot in (0, 0x80) and kind not in (0, _PROTECTIVE) and size and start + size <= lun_bytes:
-            type_name = _MBR_TYPES.get(kind, f"type {kind:02x}")
+            type_name = (
+                translated(_MBR_TYPES[kind])
+                if kind in _MBR_TYPES
+                else translate("partitions", "type {kind:02x}").format(kind=kind)
+            )
             found.append(
                 Piece(
                     translate("partitions", "Partition {number}").format(number=number + 1),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from san_console.gui.translation import translate
+
 _SIZE: Final = re.compile(r"(\d{1,19}(?:\.\d{1,6})?)\s*([KMGTP]?)(?:i?B?)?", re.IGNORECASE)
 _SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
 MAX_SIZE_BYTES: Final = 1 << 62
@@ -18,13 +20,13 @@ def parse_size(text: str) -> int:
         return int(plain, 16)
     match = _SIZE.fullmatch(plain)
     if match is None:
-        raise ValueError("Write a number and a unit, such as 256M, 1.5G or 2T.")
+        raise ValueError(translate("sizes", "Write a number and a unit, such as 256M, 1.5G or 2T."))
     unit = match[2].upper()
     if "." in match[1] and not unit:
-        raise ValueError("There are no parts of a byte: add a unit, such as G.")
+        raise ValueError(translate("sizes", "There are no parts of a byte: add a unit, such as G."))
     size_bytes = (
         int(float(match[1]) * (1 << _SHIFTS[unit])) if "." in match[1] else int(match[1]) << _SHIFTS[unit]
     )
     if size_bytes > MAX_SIZE_BYTES:
-        raise ValueError("That is more than 4 EiB.")
+        raise ValueError(translate("sizes", "That is more than 4 EiB."))
     return size_bytes

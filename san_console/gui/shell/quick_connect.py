@@ -224,7 +224,11 @@ class QuickConnectPanel(QuickConnectFace):
             )
             self.fit()
             return
-        self.title.setText(f"{words.counted(len(found), 'target')} at {self._address}")
+        self.title.setText(
+            self.tr("{targets} at {address}").format(
+                targets=words.counted(len(found), "target"), address=self._address
+            )
+        )
         self.targets.show_targets(found)
         self.fit()
         self.targets.setFocus()
@@ -247,7 +251,7 @@ class QuickConnectPanel(QuickConnectFace):
             if not mine:
                 self.form.identity.user.setText(user)
         title = self.tr("Log in to {target}").format(target=words.short_name(target))
-        self.show_step("login", title, f"{target} at {portal}")
+        self.show_step("login", title, self.tr("{target} at {portal}").format(target=target, portal=portal))
         asks = isinstance(known, Target) and any(
             p.asks_for_chap for p in known.portals if p.address == portal
         )

@@ -294,7 +294,7 @@ class DiscoverPage(Page):
         states = [session_state(session)[0].lower() for session in sessions if session is not None]
         if states:
             return states[0] if len(states) == 1 else f"{states[0]} ({len(states)})"
-        return "favourite" if target.login.favourite else self.tr("not logged in")
+        return self.tr("favourite") if target.login.favourite else self.tr("not logged in")
 
     def _chosen(self) -> None:
         target = self.table.current_object()

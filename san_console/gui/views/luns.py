@@ -330,7 +330,7 @@ class LunsPage(Page):
 
     def _path_text(self, lun: Lun) -> str:
         up, count = self._path_counts(lun)
-        return f"{up} of {count}"
+        return self.tr("{up} of {count}").format(up=up, count=count)
 
     def _path_tone(self, lun: Lun) -> Tone:
         up, count = self._path_counts(lun)

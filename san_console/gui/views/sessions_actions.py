@@ -25,7 +25,9 @@ NAMED_AT_MOST = 6
 
 def session_name(session: Session) -> str:
     """`prod-db at 10.20.0.11:3260`."""
-    return f"{visible(words.short_name(session.target))} at {visible(session.portal)}"
+    return translate("SessionActions", "{target} at {portal}").format(
+        target=visible(words.short_name(session.target)), portal=visible(session.portal)
+    )
 
 
 def what_it_hits(host: QtHost, session: Session) -> list[str]:

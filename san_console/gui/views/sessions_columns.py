@@ -74,7 +74,9 @@ def session_columns(host: QtHost, now: Callable[[], float]) -> list[Column]:
             connections_text,
             sort=lambda s: (connections_up(s), len(s.connections)),
             right=True,
-            tooltip=lambda s: f"{words.counted(connections_up(s), 'connection')} up",
+            tooltip=lambda s: translate("sessions_columns", "{connections} up").format(
+                connections=words.counted(connections_up(s), "connection")
+            ),
             searched=False,
             width=76,
         ),

@@ -10,7 +10,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
-from san_console.gui.states import connection_up
+from san_console.gui.states import connection_state, connection_up
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.sessions_words import since_text, state_tone, state_word
 from san_console.gui.widgets.cards import Line, vertical
@@ -49,7 +49,7 @@ class ConnectionsTab(DetailTab):
             Column(
                 "state",
                 self.tr("State"),
-                lambda c: c.state.replace("_", " ").capitalize(),
+                connection_state,
                 kind="state",
                 tone=lambda c: "good" if connection_up(c) else "warning",
                 width=124,

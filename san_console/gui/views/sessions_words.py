@@ -144,11 +144,15 @@ def in_words(sessions: Iterable[Session]) -> str:
     if not known:
         return translate("sessions_words", "nothing is logged in")
     targets = len({session.target for session in known})
-    parts = [f"{words.counted(len(known), 'session')} to {words.counted(targets, 'target')}"]
+    parts = [
+        translate("sessions_words", "{sessions} to {targets}").format(
+            sessions=words.counted(len(known), "session"), targets=words.counted(targets, "target")
+        )
+    ]
     counts = {
-        "degraded": sum(map(is_degraded, known)),
-        "retrying": sum(session.state == "retrying" for session in known),
-        "failed": sum(session.state == "failed" for session in known),
+        translate("sessions_words", "degraded"): sum(map(is_degraded, known)),
+        translate("sessions_words", "retrying"): sum(session.state == "retrying" for session in known),
+        translate("sessions_words", "failed"): sum(session.state == "failed" for session in known),
     }
     parts += [f"{number} {word}" for word, number in counts.items() if number]
     return ", ".join(parts)

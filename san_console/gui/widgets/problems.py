@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 from san_console.api.problems import Problem
 from san_console.gui.icons import set_icon
 from san_console.gui.theme.theme import tokens
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Frame, FrameKind, clear, horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
@@ -21,6 +22,11 @@ _ICONS: dict[str, tuple[str, str]] = {
     "problem": ("circle-alert", "bad"),
     "notice": ("triangle-alert", "warning"),
     "note": ("info", "accent"),
+}
+_NAMES: dict[str, str] = {
+    "problem": QT_TRANSLATE_NOOP("Table", "problem"),
+    "notice": QT_TRANSLATE_NOOP("Table", "notice"),
+    "note": QT_TRANSLATE_NOOP("Table", "note"),
 }
 
 
@@ -32,7 +38,7 @@ class InlineProblem(Frame):
         row = horizontal(self, margin=10, gap=10)
         icon, role = _ICONS[kind]
         picture = QLabel()
-        picture.setAccessibleName(kind)
+        picture.setAccessibleName(translated(_NAMES[kind]))
         set_icon(picture, icon, role, tokens())
         self._texts = QGridLayout()
         self._texts.setHorizontalSpacing(12)

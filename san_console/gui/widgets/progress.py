@@ -35,12 +35,18 @@ def how_far(job: Job) -> str:
             else job.message or job.state
         )
     if job.unit == "bytes":
-        count = words.size(job.done) + (f" of {words.size(job.total)}" if job.total else "")
+        count = words.size(job.done)
+        if job.total:
+            count = translate("progress", "{done} of {total}").format(done=count, total=words.size(job.total))
     elif job.total:
-        count = f"{job.done:,.0f} of {job.total:,.0f} {job.unit}".rstrip()
+        count = (
+            translate("progress", "{done:,.0f} of {total:,.0f} {unit}")
+            .format(done=job.done, total=job.total, unit=job.unit)
+            .rstrip()
+        )
     else:
         count = ""
-    return " · ".join(part for part in (job.message, count) if part) or "running"
+    return " · ".join(part for part in (job.message, count) if part) or translate("progress", "running")
 
 
 class JobRow(QWidget):
