@@ -27,8 +27,14 @@ from PySide6.QtWidgets import (
 
 from san_console.console.simulated import SimulatedBackend
 from san_console.gui import translation, words
+from san_console.gui.context import Context
+from san_console.gui.dialogs.add_source import AddSourceDialog, AddTargetDialog
+from san_console.gui.dialogs.identity import IdentityDialog
+from san_console.gui.dialogs.initiator_name import InitiatorNameDialog
 from san_console.gui.views.page import Details
 from san_console.gui.views.registry import PAGES
+from san_console.gui.wizards.create_target import CreateTargetWizard
+from san_console.names.credentials import PEER_RULES
 from tests.gui.driving import Driven, MakeWindow
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -47,6 +53,8 @@ MACHINE = re.compile(
 
 ELSEWHERE = ("EFI system", "backup-pool", "An address is missing.")
 """Names in the partition table of a LUN, and a sentence of another package."""
+
+PRODUCTS = tuple(rule.title for rule in PEER_RULES.values())
 
 
 class Pseudo(QTranslator):
@@ -96,7 +104,7 @@ def strings(value: Any) -> Iterator[str]:
 
 def told(driven: Driven, answers: list[Any]) -> set[str]:
     """Every text that came from the engine: names, aliases, messages, contents."""
-    found = {driven.backend.name, *ELSEWHERE, *strings(msgspec.to_builtins(answers, enc_hook=str))}
+    found = {driven.backend.name, *ELSEWHERE, *PRODUCTS, *strings(msgspec.to_builtins(answers, enc_hook=str))}
     for collection in driven.host.replica.collections.values():
         for item in collection.values():
             for text in strings(msgspec.to_builtins(item)):
@@ -152,9 +160,9 @@ def texts_of(root: QWidget) -> Iterator[tuple[str, str]]:
             yield f"{where} described", re.sub(r"<[^>]+>", "", text)
 
 
-def found_in(driven: Driven, answers: list[Any]) -> dict[str, str]:
+def found_in(driven: Driven, answers: list[Any], root: QWidget | None = None) -> dict[str, str]:
     known = told(driven, answers)
-    return {text: where for where, text in texts_of(driven.window) if untranslated(text, known)}
+    return {text: where for where, text in texts_of(root or driven.window) if untranslated(text, known)}
 
 
 @pytest.fixture
@@ -200,6 +208,44 @@ def test_every_text_of_a_page_is_translated(make_window: MakeWindow, answers: li
 @pytest.mark.usefixtures("pseudo")
 def test_the_first_page_is_translated(make_window: MakeWindow, answers: list[Any]) -> None:
     driven = make_window("empty")
+    driven.settle()
+    assert found_in(driven, answers) == {}
+
+
+@pytest.mark.parametrize(
+    "dialog",
+    [
+        lambda context: AddSourceDialog(context, "sendtargets"),
+        lambda context: AddSourceDialog(context, "isns"),
+        AddTargetDialog,
+        IdentityDialog,
+        InitiatorNameDialog,
+        CreateTargetWizard,
+    ],
+    ids=["portal", "isns", "target", "identity", "name", "wizard"],
+)
+@pytest.mark.usefixtures("pseudo")
+def test_dialogs_are_translated(
+    make_window: MakeWindow, answers: list[Any], dialog: Callable[[Context], QWidget]
+) -> None:
+    driven = make_window("demo")
+    opened = dialog(driven.window.context)
+    opened.show()
+    driven.settle()
+    assert found_in(driven, answers, opened) == {}
+    opened.close()
+    opened.deleteLater()
+
+
+@pytest.mark.usefixtures("pseudo")
+def test_quick_connect_and_the_notifications_are_translated(
+    make_window: MakeWindow, answers: list[Any]
+) -> None:
+    driven = make_window("demo")
+    driven.window.quick_connect()
+    driven.settle()
+    assert found_in(driven, answers) == {}
+    driven.window.open_notifications()
     driven.settle()
     assert found_in(driven, answers) == {}
 

@@ -24,12 +24,12 @@ _TEXTS: Final[dict[Kind, tuple[str, str, str]]] = {
     "sendtargets": (
         QT_TRANSLATE_NOOP("Table", "Add a portal"),
         QT_TRANSLATE_NOOP("Table", "Asks one portal of the storage for all its targets (SendTargets)."),
-        "10.20.0.11, san.example:3260 or [fd00::5]",
+        QT_TRANSLATE_NOOP("Table", "10.20.0.11, san.example:3260 or [fd00::5]"),
     ),
     "isns": (
         QT_TRANSLATE_NOOP("Table", "Add an iSNS server"),
         QT_TRANSLATE_NOOP("Table", "Asks a name server for the targets that this computer may see."),
-        "isns.example or 10.20.0.5:3205",
+        QT_TRANSLATE_NOOP("Table", "isns.example or 10.20.0.5:3205"),
     ),
 }
 
@@ -49,7 +49,7 @@ class AddSourceDialog(BaseDialog):
         self._context = context
         self._kind: Kind = kind
         self.content.addWidget(PlainLabel(translated(text), style="muted", wrap=True))
-        self.address = _field(self.tr("Address"), example)
+        self.address = _field(self.tr("Address"), translated(example))
         self.content.addWidget(self.address)
         self._identity = IdentityField(self.tr("CHAP for the discovery"), self.tr("No CHAP"), context.host)
         self._mutual = IdentityField(

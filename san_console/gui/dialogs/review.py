@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.icons import set_icon
 from san_console.gui.theme.theme import tokens
+from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
 
@@ -18,6 +19,11 @@ _ICONS: Final[dict[str, tuple[str, str]]] = {
     "info": ("info", "accent"),
     "warning": ("triangle-alert", "warning"),
     "danger": ("circle-alert", "bad"),
+}
+_NAMES: Final[dict[str, str]] = {
+    "info": QT_TRANSLATE_NOOP("Table", "info"),
+    "warning": QT_TRANSLATE_NOOP("Table", "warning"),
+    "danger": QT_TRANSLATE_NOOP("Table", "danger"),
 }
 
 
@@ -49,7 +55,7 @@ class ReviewDialog(BaseDialog):
         for severity, text in lines or (("info", self.tr("Nothing changes for anybody.")),):
             row = horizontal(gap=10)
             picture = QLabel()
-            picture.setAccessibleName(severity)
+            picture.setAccessibleName(translated(_NAMES.get(severity, severity)))
             name, role = _ICONS.get(severity, _ICONS["info"])
             set_icon(picture, name, role, tokens())
             row.addWidget(picture, 0, Qt.AlignmentFlag.AlignTop)

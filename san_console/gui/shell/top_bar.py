@@ -128,7 +128,7 @@ class TopBar(QFrame):
         picture = QLabel()
         picture.setAccessibleName(self.tr("Host"))
         set_icon(picture, "monitor", "text", tokens())
-        self.host_name = ElidedLabel(host.backend.name, style="strong")
+        self.host_name = ElidedLabel(translated(host.backend.name), style="strong")
         inside.addWidget(picture)
         inside.addWidget(self.host_name, 1)
         row.addWidget(name)
