@@ -114,13 +114,17 @@ class LunJobs:
                         side="target",
                         check="scan the LUNs again",
                     )
-                result = await transfer(
-                    FileEndpoint(file),
-                    UnitEndpoint(unit),
-                    destination_offset=params.offset_bytes,
-                    length=length,
-                    progress=control.progress,
-                )
+                try:
+                    result = await transfer(
+                        FileEndpoint(file),
+                        UnitEndpoint(unit),
+                        destination_offset=params.offset_bytes,
+                        length=length,
+                        progress=control.progress,
+                    )
+                finally:
+                    # Also what a part of a write left is another content than before.
+                    await self._luns.look_again(lun.id)
             return {"bytes": str(result.moved_bytes), "seconds": f"{result.seconds:.3f}"}
 
         title = f"{visible(path.name)} to LUN {lun.lun} of {visible(lun.target)}"

@@ -72,6 +72,13 @@ class LunStore:
                 group.create_task(one(number))
         return len(numbers)
 
+    async def look_again(self, lun_id: str) -> None:
+        """Read anew what a LUN is and holds; nothing happens when its session is gone."""
+        lun = self._context.registry.get("luns", Lun, lun_id)
+        session = self._sessions.get(lun.session_id) if lun is not None else None
+        if lun is not None and session is not None and session.state == "logged_in":
+            await self._look(lun.session_id, lun.target, session, lun.lun)
+
     def forget_session(self, session_id: str) -> None:
         self._sessions.pop(session_id, None)
         for lun in self._context.registry.values("luns", Lun):

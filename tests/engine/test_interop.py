@@ -109,6 +109,9 @@ async def test_tgtd_with_chap_in_both_directions(tmp_path: Path, digest: str) ->
                 )
             )
             assert job.state == "done", job.problem
+            # What the LUN holds now is shown, not what it held before.
+            assert lun.content == "empty"
+            assert next(one for one in host.all("luns", Lun) if one.id == lun.id).content != "empty"
             job = await host.ended(await host.call("luns.to_file", LunToFile(id=lun.id, path=str(copy))))
             assert job.state == "done", job.problem
             assert copy.read_bytes() == content
