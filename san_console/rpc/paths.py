@@ -23,8 +23,8 @@ LOCK_NAME: Final = "engine.lock"
 DATA_DIR_VARIABLE: Final = "SAN_CONSOLE_DATA_DIR"
 RUNTIME_DIR_VARIABLE: Final = "SAN_CONSOLE_RUNTIME_DIR"
 
-MAX_SOCKET_PATH_BYTES: Final = 107
-"""`sun_path` of unix(7) has 108 bytes, the last one zero."""
+MAX_SOCKET_PATH_BYTES: Final = 106
+"""Linux has room for 107 beside the closing NUL (unix(7)), but Qt's local sockets take one less."""
 
 
 def data_dir() -> Path:
