@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,13 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(folder), "HOME": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's: in a longer one the lab takes the system's."""
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        yield Path(folder)
+
+
 def processes_below(folder: Path) -> list[str]:
     """Processes whose state lies below `folder`."""
     found = []
@@ -53,10 +62,10 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
-def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
+def test_every_step_holds_and_nothing_is_left(short_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "san_console", "lab", "--headless", "--json"],
-        env=environment(tmp_path),
+        env=environment(short_path),
         capture_output=True,
         text=True,
         check=False,
@@ -72,8 +81,8 @@ def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
     assert "mutual" in figures["Log in, CHAP in both directions"]
     assert "identical" in figures["Compare"]
     assert "IOPS" in figures["Watch live figures"]
-    assert list(tmp_path.iterdir()) == []
-    assert processes_below(tmp_path) == []
+    assert list(short_path.iterdir()) == []
+    assert processes_below(short_path) == []
 
 
 @pytest.mark.gui
@@ -111,25 +120,25 @@ def test_pictures_of_every_page_are_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_lab_leaves_nothing(short_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "san_console", "lab", "--headless"]
-    with Process(command, env=environment(tmp_path)) as lab:
+    with Process(command, env=environment(short_path)) as lab:
         lab.wait_until(lambda: "Write to a LUN" in lab.output, 60)
         lab.signal(number)
         lab.signal(signal.SIGINT)  # an impatient second time must not cut the clean-up short
         assert lab.wait(30) == 130
         assert "Traceback" not in lab.output
-    assert list(tmp_path.iterdir()) == []
-    wait_for(lambda: not processes_below(tmp_path), 10)
+    assert list(short_path.iterdir()) == []
+    wait_for(lambda: not processes_below(short_path), 10)
 
 
 @pytest.mark.gui
-def test_a_lab_with_its_window_goes_with_it(tmp_path: Path) -> None:
+def test_a_lab_with_its_window_goes_with_it(short_path: Path) -> None:
     command = [sys.executable, "-m", "san_console", "lab"]
-    variables = {**environment(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
+    variables = {**environment(short_path), "QT_QPA_PLATFORM": "offscreen"}
     with Process(command, env=variables) as lab:
-        lab.wait_until(lambda: len(processes_below(tmp_path)) == 2, 60)  # the engine and the window
+        lab.wait_until(lambda: len(processes_below(short_path)) == 2, 60)  # the engine and the window
         lab.signal(signal.SIGINT)
         assert lab.wait(30) == 130
-    assert list(tmp_path.iterdir()) == []
-    assert processes_below(tmp_path) == []
+    assert list(short_path.iterdir()) == []
+    assert processes_below(short_path) == []
