@@ -7,7 +7,6 @@ loop over the receive buffer, without an object per PDU: that loop decides how f
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 from san_console.iscsi import opcodes
@@ -15,7 +14,6 @@ from san_console.iscsi.framing import Frame, encode
 from san_console.iscsi.opcodes import (
     FINAL,
     IMMEDIATE,
-    OVERFLOW,
     READ,
     REJECT_COMMAND_NOT_SUPPORTED,
     REJECT_DATA_DIGEST_ERROR,
@@ -25,38 +23,22 @@ from san_console.iscsi.opcodes import (
     REJECT_TOO_MANY_IMMEDIATE_COMMANDS,
     RESERVED_TAG,
     SCSI_COMMAND,
-    SCSI_DATA_IN,
-    SCSI_RESPONSE,
-    STATUS,
-    UNDERFLOW,
     WRITE,
 )
-from san_console.iscsi.pdu import Reject, ScsiCommand, ScsiDataIn, ScsiResponse
+from san_console.iscsi.pdu import Reject, ScsiCommand
+from san_console.iscsi.target_data_in import GOOD, Responses
 from san_console.iscsi.target_data_out import WriteTransfers
 from san_console.iscsi.target_device import Arena, Buffer
+from san_console.iscsi.target_fast_path import BHS_BYTES, OUTPUT_BATCH_BYTES, fast_commands
 from san_console.iscsi.target_framing import TargetFramer
 from san_console.iscsi.target_requests import Requests
 from san_console.iscsi.target_sense import INVALID_FIELD_IN_COMMAND_IU
 from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, HeldCommand, TargetSession
 from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TRANSFERRING, TargetTask
 
-BHS_BYTES = 48
-OUTPUT_BATCH_BYTES = 1 << 20  # `receive` pauses here, so that answers leave, and their memory is used again
-GOOD = 0x00
 CHECK_CONDITION = 0x02
-
-# The same layouts as ScsiCommand, ScsiDataIn and ScsiResponse, with the fields that the fast path sets.
-_COMMAND = struct.Struct(">BBxxIQIIII16s")
-_DATA_IN = struct.Struct(">BBxxI8xIIIIIIII")
-_RESPONSE = struct.Struct(">BB2xI8xI4xIII12x")
-assert _COMMAND.size == _DATA_IN.size == _RESPONSE.size == BHS_BYTES
-_PADDING = (b"", bytes(3), bytes(2), bytes(1))
-
-_FINAL_STATUS = FINAL | STATUS
 _READ_ONLY = FINAL | READ
-_WRITE_ONLY = FINAL | WRITE
 _DIRECTIONS = FINAL | READ | WRITE
-_SENSE_LENGTH = struct.Struct(">H")
 
 
 def _nobody() -> None:
@@ -98,6 +80,7 @@ class TargetConnection:
         self._max_burst_bytes = parameters.max_burst_bytes
         self._digests = self.header_digest or self.data_digest
         self._receiving = False
+        self.responses = Responses(self)
         self.transfers = WriteTransfers(self)
         self.requests = Requests(self, nop_in_interval_s, nop_in_timeout_s, now)
         framer.header_digest = self.header_digest
@@ -120,7 +103,7 @@ class TargetConnection:
             left = limit
             while left > 0 and not self.closing and not self.session.reads_full:
                 if not self._digests and not self.session.discovery and self.session.straight:
-                    left -= self._fast_commands(left)
+                    left -= fast_commands(self, left)
                     if left <= 0 or self.output_bytes >= OUTPUT_BATCH_BYTES:
                         return True
                 frame = self.framer.next_frame()
@@ -135,89 +118,6 @@ class TargetConnection:
             return not self.closing
         finally:
             self._receiving = False
-
-    def _fast_commands(self, limit: int) -> int:
-        """Reads and writes in CmdSN order that need no task. Stops at the first PDU that is anything else."""
-        session = self.session
-        units = session.nexus.units
-        tasks = session.tasks
-        arena = self.arena
-        append = self.output.append
-        unpack = _COMMAND.unpack_from
-        pack_data_in = _DATA_IN.pack
-        max_data_in = self.max_data_in_bytes
-        max_data_out = self.transfers.first_burst_bytes if self.transfers.immediate_data else 0
-        max_data_out = min(max_data_out, self.framer.max_data_segment_bytes)
-        unread, position, available = self.framer.window()
-        exp_cmd_sn, max_cmd_sn, stat_sn = session.exp_cmd_sn, session.max_cmd_sn, self.stat_sn
-        read_bytes = write_bytes = reads = writes = padding_bytes = 0
-        room = OUTPUT_BATCH_BYTES - self.output_bytes
-        while reads + writes < limit and read_bytes < room and available - position >= BHS_BYTES:
-            byte0, flags, lengths, lun, itt, edtl, cmd_sn, _, cdb = unpack(unread, position)
-            if byte0 != SCSI_COMMAND or cmd_sn != exp_cmd_sn or itt in tasks or itt == RESERVED_TAG:
-                break
-            unit = units.get(lun)
-            if unit is None or not edtl:
-                break
-            direction = flags & _DIRECTIONS
-            if direction == _READ_ONLY:
-                if lengths or edtl > max_data_in:
-                    break
-                data = unit.read_now(cdb, edtl, arena)
-                if data is None:
-                    break
-                exp_cmd_sn = (exp_cmd_sn + 1) & MASK
-                max_cmd_sn = (max_cmd_sn + 1) & MASK
-                append(
-                    pack_data_in(
-                        SCSI_DATA_IN,
-                        _FINAL_STATUS,
-                        edtl,
-                        itt,
-                        RESERVED_TAG,
-                        stat_sn,
-                        exp_cmd_sn,
-                        max_cmd_sn,
-                        0,
-                        0,
-                        0,
-                    )
-                )
-                append(data)
-                if edtl & 3:
-                    append(_PADDING[edtl & 3])
-                    padding_bytes += -edtl & 3
-                position += BHS_BYTES
-                reads += 1
-                read_bytes += edtl
-            elif direction == _WRITE_ONLY:
-                if lengths != edtl or edtl > max_data_out:
-                    break
-                end = position + BHS_BYTES + edtl
-                padded_end = end + (-edtl & 3)
-                if padded_end > available or not unit.write_now(cdb, unread[position + BHS_BYTES : end]):
-                    break
-                exp_cmd_sn = (exp_cmd_sn + 1) & MASK
-                max_cmd_sn = (max_cmd_sn + 1) & MASK
-                append(_RESPONSE.pack(SCSI_RESPONSE, FINAL, 0, itt, stat_sn, exp_cmd_sn, max_cmd_sn))
-                position = padded_end
-                writes += 1
-                write_bytes += edtl
-            else:
-                break
-            stat_sn = (stat_sn + 1) & MASK
-        handled = reads + writes
-        if handled:
-            self.framer.skip_to(position)
-            session.exp_cmd_sn, session.max_cmd_sn, self.stat_sn = exp_cmd_sn, max_cmd_sn, stat_sn
-            self.output_bytes += read_bytes + padding_bytes + handled * BHS_BYTES
-            counters = session.counters
-            counters.commands += handled
-            counters.reads += reads
-            counters.writes += writes
-            counters.read_bytes += read_bytes
-            counters.write_bytes += write_bytes
-        return handled
 
     def replay(self, command: HeldCommand) -> None:
         """A command that was held back has its turn now."""
@@ -291,7 +191,9 @@ class TargetConnection:
                 session.command_done()
                 session.counters.reads += 1
                 session.counters.read_bytes += len(data)
-                self._respond(itt, command.flags, command.expected_data_transfer_length, 0, GOOD, data, b"")
+                self.responses.respond(
+                    itt, command.flags, command.expected_data_transfer_length, 0, GOOD, data, b""
+                )
                 return
         task = TargetTask(
             self,
@@ -385,70 +287,7 @@ class TargetConnection:
         elif data:
             counters.reads += 1
             counters.read_bytes += min(len(data), task.edtl)
-        self._respond(task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense)
-
-    def _respond(
-        self, itt: int, flags: int, edtl: int, wanted_bytes: int, status: int, data: Buffer, sense: bytes
-    ) -> None:
-        """Data-In with the status in the last one, or a SCSI Response; residuals as §11.4.5 has them."""
-        session = self.session
-        send_bytes = min(len(data), edtl) if flags & READ and not flags & WRITE else 0
-        moved = wanted_bytes if flags & WRITE else len(data)
-        difference = moved + (0 if flags & WRITE else wanted_bytes) - (edtl if flags & (READ | WRITE) else 0)
-        residual_flag = OVERFLOW if difference > 0 else UNDERFLOW if difference < 0 else 0
-        residual = min(abs(difference), MASK)
-        data_sn = 0
-        if send_bytes:
-            collapse = status == GOOD and not sense
-            data_sn = self._data_in(itt, data, send_bytes, residual_flag if collapse else -1, residual)
-            if collapse:
-                return
-        pdu = ScsiResponse(
-            flags=FINAL | residual_flag,
-            status=status,
-            itt=itt,
-            stat_sn=self.take_stat_sn(),
-            exp_cmd_sn=session.exp_cmd_sn,
-            max_cmd_sn=session.max_cmd_sn,
-            exp_data_sn=data_sn,
-            residual_count=residual,
-        )
-        # §11.4.7: SenseLength goes before the sense data.
-        segment = _SENSE_LENGTH.pack(len(sense)) + sense if sense else b""
-        self.send(pdu.pack(len(segment)), segment)
-
-    def _data_in(self, itt: int, data: Buffer, length: int, residual_flag: int, residual: int) -> int:
-        """Send `length` bytes; with GOOD status in the last PDU unless `residual_flag` is -1. Returns the
-        PDUs sent.
-        """
-        session = self.session
-        # A digest holds for bytes that do not change: what another command may overwrite meanwhile is
-        # copied first.
-        view = memoryview(bytes(data)) if self.data_digest else memoryview(data)
-        data_sn = offset = 0
-        burst_end = self._max_burst_bytes
-        while offset < length:
-            end = min(offset + self.max_send_bytes, length, burst_end)
-            pdu = ScsiDataIn(
-                itt=itt,
-                exp_cmd_sn=session.exp_cmd_sn,
-                max_cmd_sn=session.max_cmd_sn,
-                data_sn=data_sn,
-                buffer_offset=offset,
-            )
-            if end == burst_end:
-                pdu.flags = FINAL
-                burst_end += self._max_burst_bytes
-            if end == length:
-                pdu.flags = FINAL
-                if residual_flag >= 0:
-                    pdu.flags = _FINAL_STATUS | residual_flag
-                    pdu.stat_sn = self.take_stat_sn()
-                    pdu.residual_count = residual
-            self.send(pdu.pack(end - offset), view[offset:end])
-            offset = end
-            data_sn += 1
-        return data_sn
+        self.responses.respond(task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense)
 
 
 # RFC 7143 §4.3: a discovery session carries SendTargets and Logout; NOP is harmless.
