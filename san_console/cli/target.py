@@ -108,7 +108,14 @@ def serve(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TargetConfig:
     from san_console.cli.chap_arguments import read_chap
-    from san_console.target.config import ChapConfig, LunConfig, MappingRule, TargetConfig, parse_spec
+    from san_console.target.config import (
+        ChapConfig,
+        LunConfig,
+        MappingRule,
+        PortalGroup,
+        TargetConfig,
+        parse_spec,
+    )
 
     luns = [
         LunConfig(id=f"lun{number}", name=f"lun{number}", backstore=parse_spec(text))
@@ -118,7 +125,7 @@ def _config(args: argparse.Namespace) -> TargetConfig:
     initiators: list[str] = args.acl or []
     return TargetConfig(
         name=args.name,
-        portals=args.portal,
+        groups=[PortalGroup(1, args.portal)],
         luns=luns,
         mappings=[
             MappingRule(initiator, lun.id, number)

@@ -10,7 +10,7 @@ from san_console.engine.serving_config import describe_lun, lets_anyone_in
 from san_console.names.display import visible
 from san_console.names.portal import Portal
 from san_console.target.access import mapped_luns, may_log_in
-from san_console.target.config import ANYONE, BackstoreSpec, LunConfig, MappingRule, TargetConfig
+from san_console.target.config import ANYONE, BackstoreSpec, LunConfig, MappingRule, PortalGroup, TargetConfig
 
 _NOBODY = "iqn.2026-11.org.san-console:nobody-in-particular"
 """Stands for every initiator without a row of its own."""
@@ -146,7 +146,7 @@ def seen_luns(target: LocalTarget, initiator: str) -> Seen | None:
     """What an initiator sees of a target, by the code that the login uses; None when it may not log in."""
     config = TargetConfig(
         name=target.id,
-        portals=[Portal("localhost")],  # of no meaning for access, and there has to be one
+        groups=[PortalGroup(1, [Portal("localhost")])],  # of no meaning for access, and there has to be one
         luns=[LunConfig(lun.id, lun.id, BackstoreSpec("null", size_bytes=4096)) for lun in target.luns],
         mappings=[MappingRule(m.initiator, m.lun_id, m.lun, m.read_only) for m in target.mappings],
         anyone=lets_anyone_in(target),

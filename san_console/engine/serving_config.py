@@ -20,6 +20,7 @@ from san_console.target.config import (
     ChapConfig,
     LunConfig,
     MappingRule,
+    PortalGroup,
     TargetConfig,
 )
 
@@ -147,9 +148,8 @@ async def target_config(
         )
     return TargetConfig(
         name=target.id,
-        portals=[Portal.parse(text) for text in target.portals],
+        groups=[PortalGroup(target.tpgt, [Portal.parse(text) for text in target.portals])],
         alias=target.alias,
-        tpgt=target.tpgt,
         luns=[_lun_config(lun, served) for lun in target.luns if lun.id not in without],
         mappings=[
             MappingRule(rule.initiator, rule.lun_id, rule.lun, rule.read_only)

@@ -1,10 +1,9 @@
-"""What a target is made of, as data; and the backstore specification of the command line."""
+"""What a target is made of, as data: portal groups, LUNs, mappings, who may log in, and limits."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from san_console.names.credentials import MIN_SECRET_BYTES, ChapCredentials
 from san_console.names.display import visible
@@ -13,156 +12,104 @@ from san_console.names.iscsi_name import normalise
 from san_console.names.lun import MAX_FLAT_LUN
 from san_console.names.portal import Portal
 from san_console.target.errors import ConfigError
+from san_console.target.limits import TargetLimits
+from san_console.target.lun_config import (
+    BACKSTORE_KINDS,
+    BLOCK_SIZES,
+    MAX_SIZE_BYTES,
+    BackstoreKind,
+    BackstoreSpec,
+    LunConfig,
+    parse_lun,
+    parse_size,
+    parse_spec,
+)
+from san_console.target.subjects import ANYONE, SubjectIndex, check_group_name
 
-BackstoreKind = Literal["file", "memory", "block", "null"]
-BACKSTORE_KINDS: tuple[BackstoreKind, ...] = ("file", "memory", "block", "null")
-BLOCK_SIZES = (512, 4096)
+__all__ = [
+    "ANYONE",
+    "BACKSTORE_KINDS",
+    "BLOCK_SIZES",
+    "MAX_LUNS_PER_TARGET",
+    "MAX_PORTAL_GROUP_TAG",
+    "MAX_SIZE_BYTES",
+    "AccessState",
+    "BackstoreKind",
+    "BackstoreSpec",
+    "ChapConfig",
+    "InitiatorAccess",
+    "InitiatorGroup",
+    "LunConfig",
+    "MappingRule",
+    "PortalGroup",
+    "Redirect",
+    "TargetConfig",
+    "TargetLimits",
+    "parse_lun",
+    "parse_size",
+    "parse_spec",
+    "without_luns",
+]
+
+AccessState = Literal[
+    "active/optimized", "active/non-optimized", "standby", "unavailable", "offline", "transitioning"
+]
+ACCESS_STATES: tuple[AccessState, ...] = get_args(AccessState)
 # REPORT LUNS of all of them stays below 4 KiB; SCST and Windows have limits of the same order.
 MAX_LUNS_PER_TARGET = 256
-MAX_SIZE_BYTES = 1 << 62  # 4 EiB; an LBA of 512-byte blocks then stays far inside 64 bits and off_t
-MAX_PORTAL_GROUP_TAG = 65535  # RFC 7143 §13.9
-ANYONE = "*"
-
-_SIZE = re.compile(r"(\d{1,19})([KMGTP]?)(i?B)?", re.IGNORECASE)
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
-
-
-def parse_size(text: str) -> int:
-    """`256M`, `1G`, `4096` in bytes; units are powers of 1024. Raises ConfigError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(
-            f"“{visible(text, 40)}” is not a size.",
-            check="Write a number and a unit, such as 256M, 1G or 2T.",
-        )
-    size = int(match[1]) << _UNITS[match[2].upper()]
-    if not 0 < size <= MAX_SIZE_BYTES:
-        raise ConfigError(
-            f"A size of “{visible(text, 40)}” cannot be served.", check="Choose 512 bytes to 4 EiB."
-        )
-    return size
+# RFC 7143 §13.9. The tag is also the ALUA target port group and the relative target port; 0 is reserved
+# there (SPC-4 §7.8.6.2.3).
+MAX_PORTAL_GROUP_TAG = 65535
+MAX_PORTALS_PER_TARGET = 64  # a SendTargets answer for one of them stays in one PDU
+MAX_GROUPS_PER_TARGET = 32  # SCST's limit of ALUA target port groups is of the same order
+MAX_INITIATOR_GROUPS = 1024
+MAX_GROUP_MEMBERS = 1024
+# Addresses that mean every interface cannot be told to an initiator that is sent there.
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, nothing is bound to it
 
 
 @dataclass(frozen=True, slots=True)
-class BackstoreSpec:
-    """Where the blocks of a LUN live. `size_bytes` 0 means: as large as the file or device is."""
+class Redirect:
+    """Where logins through a portal group are sent: for this time, or for good (RFC 7143 §11.13.5)."""
 
-    kind: BackstoreKind
-    path: str = ""
-    size_bytes: int = 0
-    read_only: bool = False
-    block_bytes: int = 512
-    thin: bool = False
-    create: bool = False
+    portal: Portal
+    permanent: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in BACKSTORE_KINDS:
+        if not self.portal.port or self.portal.host in _ANY_ADDRESS:
             raise ConfigError(
-                f"“{visible(self.kind, 40)}” is not a kind of backstore.",
-                check=f"Choose one of {', '.join(BACKSTORE_KINDS)}.",
+                f"Nobody can be redirected to {self.portal}.", check="Give one address and its port."
             )
-        if self.block_bytes not in BLOCK_SIZES:
-            raise ConfigError(
-                f"A block size of {self.block_bytes} bytes is not supported.", check="Choose 512 or 4096."
-            )
-        if self.kind in ("file", "block") and not self.path:
-            raise ConfigError(
-                f"A backstore of kind {self.kind} needs a path.", check="Write file:PATH or block:PATH."
-            )
-        if self.kind in ("memory", "null") and self.size_bytes <= 0:
-            raise ConfigError(f"A backstore of kind {self.kind} needs a size.", check="Write memory:256M.")
-        if "\0" in self.path:
-            raise ConfigError("A path cannot contain a NUL character.", check="Check the path.")
-        if self.size_bytes < 0 or self.size_bytes % self.block_bytes:
-            raise ConfigError(
-                f"{self.size_bytes} bytes are not a whole number of blocks of {self.block_bytes} bytes.",
-                check="Choose a size that is a multiple of the block size.",
-            )
-
-
-def parse_spec(text: str) -> BackstoreSpec:
-    """`file:PATH[,size=1G][,ro][,block=4096][,thin]`, `memory:256M`, `block:/dev/x`, `null:1G`.
-
-    Options are read from the right, so that a path may contain commas. A size given for a file creates the
-    file when it is missing. Raises ConfigError.
-    """
-    kind, colon, rest = text.partition(":")
-    if not colon or kind not in BACKSTORE_KINDS:
-        raise ConfigError(
-            f"“{visible(text, 80)}” does not say what the LUN is made of.",
-            check="Write file:PATH, memory:SIZE, block:DEVICE or null:SIZE.",
-        )
-    parts = rest.split(",")
-    size_bytes, block_bytes, read_only, thin = 0, 512, False, False
-    while len(parts) > 1:
-        option, _, value = parts[-1].partition("=")
-        if option == "size" and value:
-            size_bytes = parse_size(value)
-        elif option == "block" and value.isascii() and value.isdigit() and len(value) < 8:
-            block_bytes = int(value)
-        elif parts[-1] == "ro":
-            read_only = True
-        elif parts[-1] == "thin":
-            thin = True
-        else:
-            break
-        parts.pop()
-    place = ",".join(parts)
-    if kind in ("memory", "null"):
-        if size_bytes:
-            raise ConfigError(f"The size of {kind} is given twice.", check=f"Write {kind}:256M.")
-        return BackstoreSpec(
-            kind="memory" if kind == "memory" else "null",
-            size_bytes=parse_size(place),
-            read_only=read_only,
-            block_bytes=block_bytes,
-            thin=thin,
-        )
-    return BackstoreSpec(
-        kind="file" if kind == "file" else "block",
-        path=place,
-        size_bytes=size_bytes,
-        read_only=read_only,
-        block_bytes=block_bytes,
-        thin=thin,
-        create=kind == "file" and bool(size_bytes) and not read_only,
-    )
-
-
-def _check_inquiry_text(field_name: str, text: str, length: int) -> None:
-    # SPC-4 §4.4.1: these fields hold ASCII graphic codes only.
-    if len(text) > length or not all(0x20 <= ord(c) <= 0x7E for c in text):
-        raise ConfigError(
-            f"“{visible(text, 40)}” cannot be a {field_name}.",
-            check=f"Use at most {length} printable ASCII characters.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
-class LunConfig:
-    """A logical unit. `id` is unique in the target and stable; serial and NAA identity follow from
-    `naa_seed`.
+class PortalGroup:
+    """Portals whose sessions have one view of the target. `tag` is the portal group tag (RFC 7143 §4.4.1),
+    the ALUA target port group and the relative target port; `access_state` and `preferred` are ALUA's.
     """
 
-    id: str
-    name: str
-    backstore: BackstoreSpec
-    vendor: str = "SANCNSL"
-    product: str = "VIRTUAL-DISK"
-    revision: str = "0001"
-    serial: str = ""
-    naa_seed: bytes = b""
+    tag: int
+    portals: list[Portal]
+    access_state: AccessState = "active/optimized"
+    preferred: bool = False
+    redirect: Redirect | None = None
 
     def __post_init__(self) -> None:
-        _check_inquiry_text("vendor", self.vendor, 8)
-        _check_inquiry_text("product", self.product, 16)
-        _check_inquiry_text("revision", self.revision, 4)
-        _check_inquiry_text("serial number", self.serial, 36)
+        if not 1 <= self.tag <= MAX_PORTAL_GROUP_TAG:
+            raise ConfigError(
+                f"A portal group tag of {self.tag} does not exist.",
+                check=f"Choose 1 to {MAX_PORTAL_GROUP_TAG}.",
+            )
+        if self.access_state not in ACCESS_STATES:
+            raise ConfigError(
+                f"“{visible(self.access_state, 40)}” is no access state.",
+                check=f"Choose one of {', '.join(ACCESS_STATES)}.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """One initiator (its name, a pattern with `*`, or `*` for anyone) sees LUN `lun_id` as number `lun`."""
+    """Whom `initiator` means (a subject, see subjects.py) sees LUN `lun_id` as number `lun`."""
 
     initiator: str
     lun_id: str
@@ -193,41 +140,48 @@ class ChapConfig:
                 "The secret is the same in both directions.",
                 check="The target needs a secret of its own (RFC 7143 §9.2.1).",
             )
+        users = [one.user for one in self.accepted]
+        if len(set(users)) != len(users):
+            raise ConfigError(
+                "Two of the CHAP identities have the same name.",
+                check="Each name that may log in to a target has one secret.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class TargetLimits:
-    """What the target offers and bounds; each number is the RFC key or a protection of this machine."""
+class InitiatorGroup:
+    """Initiators under one name. `members` are subjects (see subjects.py), no groups."""
 
-    max_sessions: int = 544  # as Windows Target Server, the published limit of the field
-    command_window: int = 128  # open-iscsi's cmds_max; a held-back command costs one header
-    max_recv_data_segment_bytes: int = 262144  # one Data-Out per 256 KiB write
-    max_burst_bytes: int = 1 << 20
-    first_burst_bytes: int = 262144
-    max_outstanding_r2t: int = 8
-    initial_r2t: bool = False
-    immediate_data: bool = True
-    header_digest: str = "none"
-    data_digest: str = "none"
-    nop_in_interval_s: float = 15.0  # LIO's nopin_timeout
-    nop_in_timeout_s: float = 30.0  # SCST's NopInTimeout
+    name: str
+    members: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class InitiatorAccess:
+    """Whom `subject` means may log in, mapped or not; `chap` None: with the identities of the target."""
+
+    subject: str
+    chap: ChapConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TargetConfig:
-    """A target. `anyone` lets every initiator name log in; with no mapping rule at all it sees all LUNs,
-    in order.
+    """A target. `chap` is asked of initiators that have no identities of their own. `anyone` lets every
+    initiator log in; with no mapping at all it sees all LUNs, in order.
     """
 
     name: str
-    portals: list[Portal]
+    groups: list[PortalGroup]
     alias: str = ""
-    tpgt: int = 1
     luns: list[LunConfig] = field(default_factory=list)
     mappings: list[MappingRule] = field(default_factory=list)
+    initiators: list[InitiatorAccess] = field(default_factory=list)
+    initiator_groups: list[InitiatorGroup] = field(default_factory=list)
     chap: ChapConfig | None = None
     anyone: bool = False
     limits: TargetLimits = field(default_factory=TargetLimits)
+    mapping_index: SubjectIndex[MappingRule] = field(init=False, repr=False, compare=False)
+    access_index: SubjectIndex[InitiatorAccess] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -237,12 +191,7 @@ class TargetConfig:
                 str(error), check="Write a name such as iqn.2026-11.org.example:disks."
             ) from error
         object.__setattr__(self, "name", name)
-        if not 0 <= self.tpgt <= MAX_PORTAL_GROUP_TAG:
-            raise ConfigError(
-                f"A portal group tag of {self.tpgt} does not exist.", check="Choose 0 to 65535."
-            )
-        if not self.portals:
-            raise ConfigError("A target needs at least one portal.", check="Give an address and a port.")
+        self._check_groups()
         if len(self.luns) > MAX_LUNS_PER_TARGET:
             raise ConfigError(
                 f"A target has at most {MAX_LUNS_PER_TARGET} LUNs.",
@@ -251,7 +200,63 @@ class TargetConfig:
         ids = [lun.id for lun in self.luns]
         if len(set(ids)) != len(ids):
             raise ConfigError("Two LUNs of the target have the same id.", check="Give each LUN its own id.")
+        self._check_initiator_groups()
         self._check_mappings(set(ids))
+        self._check_secrets()
+        groups = [(group.name, group.members) for group in self.initiator_groups]
+        object.__setattr__(
+            self, "mapping_index", SubjectIndex(((rule.initiator, rule) for rule in self.mappings), groups)
+        )
+        object.__setattr__(
+            self, "access_index", SubjectIndex(((one.subject, one) for one in self.initiators), groups)
+        )
+
+    @property
+    def portals(self) -> list[Portal]:
+        """The portals of all groups."""
+        return [portal for group in self.groups for portal in group.portals]
+
+    def group_of(self, portal: Portal) -> PortalGroup:
+        """The group that a portal is in. Raises KeyError."""
+        for group in self.groups:
+            if portal in group.portals:
+                return group
+        raise KeyError(portal)
+
+    def _check_groups(self) -> None:
+        portals = self.portals
+        if not portals:
+            raise ConfigError("A target needs at least one portal.", check="Give an address and a port.")
+        if len(portals) > MAX_PORTALS_PER_TARGET or len(self.groups) > MAX_GROUPS_PER_TARGET:
+            raise ConfigError(
+                f"A target has at most {MAX_PORTALS_PER_TARGET} portals in {MAX_GROUPS_PER_TARGET} groups.",
+                check="Serve several targets.",
+            )
+        tags = [group.tag for group in self.groups]
+        if len(set(tags)) != len(tags):
+            raise ConfigError("Two portal groups have the same tag.", check="Give each group its own tag.")
+        if len(set(portals)) != len(portals):
+            raise ConfigError(
+                "A portal is given twice.", check="A portal is in one group of a target, and once."
+            )
+
+    def _check_initiator_groups(self) -> None:
+        names = [check_group_name(group.name) for group in self.initiator_groups]
+        if len(set(names)) != len(names):
+            raise ConfigError(
+                "Two groups of initiators have the same name.", check="Give each group its own name."
+            )
+        if len(names) > MAX_INITIATOR_GROUPS or any(
+            len(group.members) > MAX_GROUP_MEMBERS for group in self.initiator_groups
+        ):
+            raise ConfigError(
+                f"A target has at most {MAX_INITIATOR_GROUPS} groups of {MAX_GROUP_MEMBERS} initiators.",
+                check="Use patterns or networks.",
+            )
+        if len({one.subject for one in self.initiators}) != len(self.initiators):
+            raise ConfigError(
+                "The access list names an initiator twice.", check="Keep one entry for each of them."
+            )
 
     def _check_mappings(self, ids: set[str]) -> None:
         seen: set[tuple[str, int]] = set()
@@ -271,6 +276,21 @@ class TargetConfig:
                     check="Give each LUN that an initiator sees its own number.",
                 )
             seen.add((rule.initiator, rule.lun))
+
+    def _check_secrets(self) -> None:
+        """A secret that the target proves itself with must be nobody's way in (RFC 7143 §9.2.1): also not
+        that of an initiator with identities of its own.
+        """
+        configs = {id(chap): chap for chap in (self.chap, *(one.chap for one in self.initiators)) if chap}
+        ours = {
+            id(chap.mutual.secret): chap.mutual.secret for chap in configs.values() if chap.mutual is not None
+        }
+        theirs = {id(one.secret): one.secret for chap in configs.values() for one in chap.accepted}
+        if {secret.reveal() for secret in ours.values()} & {secret.reveal() for secret in theirs.values()}:
+            raise ConfigError(
+                "The target proves itself with a secret that also lets an initiator in.",
+                check="The target needs a secret of its own (RFC 7143 §9.2.1).",
+            )
 
 
 def without_luns(config: TargetConfig, there: set[str]) -> TargetConfig:

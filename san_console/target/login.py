@@ -72,12 +72,12 @@ class PortalPolicy:
         config = self._find(target_name or "")
         if config is None:
             return TargetDecision(status=login_status.NOT_FOUND)
-        if not may_log_in(config, initiator_name):
+        if not may_log_in(config, initiator_name, peer_address):
             return TargetDecision(status=login_status.AUTHORIZATION_FAILURE)
         return TargetDecision(
             chap=config.chap.accepted if config.chap else None,
             mutual=config.chap.mutual if config.chap else None,
-            tpgt=config.tpgt,
+            tpgt=config.groups[0].tag,
             alias=config.alias or None,
             offer=offer_of(config.limits),
             command_window=config.limits.command_window,

@@ -18,7 +18,7 @@ from san_console.scsi.sense import (
     REPORTED_LUNS_DATA_CHANGED,
 )
 from san_console.target.access import mapped_luns
-from san_console.target.config import TargetConfig
+from san_console.target.config import PortalGroup, TargetConfig
 from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.primary_commands import UnmappedUnit
@@ -44,10 +44,15 @@ class SessionNexus:
         initiator_name: str,
         isid: bytes,
         send_targets: Callable[[str], bytes | None],
+        *,
+        address: str,
+        group: PortalGroup,
     ) -> None:
         self.target = target
         self.initiator_name = initiator_name
         self.isid = isid
+        self.address = address
+        self.group = group
         self.units: dict[int, UnitInterface] = {}
         self.by_lun: dict[int, UnitNexus] = {}
         self.unmapped: UnitInterface = UnmappedUnit(self.lun_list)
@@ -69,7 +74,7 @@ class SessionNexus:
             return False
         wanted = {
             rule.lun: (self.target.units[rule.lun_id], rule.read_only)
-            for rule in mapped_luns(self.target.config, self.initiator_name)
+            for rule in mapped_luns(self.target.config, self.initiator_name, self.address)
         }
         changed = False
         for lun, nexus in list(self.by_lun.items()):

@@ -16,9 +16,9 @@ from san_console.names.display import visible
 from san_console.names.errors import InvalidName
 from san_console.names.iscsi_name import normalise
 from san_console.names.portal import Portal, format_target_address
-from san_console.target.access import mapped_luns, may_log_in
+from san_console.target.access import EffectiveAccess, effective_access, may_log_in
 from san_console.target.admission import Admission
-from san_console.target.config import ChapConfig, TargetConfig, without_luns
+from san_console.target.config import ChapConfig, PortalGroup, TargetConfig, without_luns
 from san_console.target.errors import ConfigError, TargetBusy, TargetError, UnknownTarget
 from san_console.target.events import Severity, TargetEvent, TargetEventKind, TargetSessionInfo
 from san_console.target.listener import Listener, listen
@@ -32,6 +32,9 @@ IO_THREADS = 8  # as many reads and flushes wait for media at once
 TICK_S = 1.0
 LOGOUT_GRACE_S = 1.0  # time to answer an Asynchronous Message that asks for a logout
 QUIET_TIMEOUT_S = 30.0  # a backstore that hangs for longer is waited for by the next login, not by this one
+
+
+NO_GROUP = PortalGroup(1, [])  # of a discovery session, which reaches no unit
 
 
 def _ignore(_: TargetEvent) -> None:
@@ -134,7 +137,7 @@ class TargetServer:
     def _end_forbidden(self, served: ServedTarget) -> list[str]:
         ended = []
         for session in self._sessions_of(served.config.name):
-            if not may_log_in(served.config, session.result.session.initiator_name):
+            if not may_log_in(served.config, session.result.session.initiator_name, session.address):
                 session.close("its initiator may no longer log in")
                 ended.append(f"The session of {visible(session.result.session.initiator_name)} was ended.")
         return ended
@@ -212,19 +215,17 @@ class TargetServer:
             if name is None or self._target(name).config.name in listener.users
         ]
 
-    def effective_access(self, target: str, initiator: str, address: str = "") -> list[tuple[int, str, bool]]:
-        """(LUN number, LUN id, read-only) as `initiator` would see them; empty when it may not log in."""
+    def effective_access(self, target: str, initiator: str, address: str = "") -> EffectiveAccess:
+        """What `initiator` may do and see when it comes from `address`, by the code that the login uses.
+
+        Raises UnknownTarget, ConfigError.
+        """
         served = self._target(target)
         try:
-            name = normalise(initiator)
+            name = normalise(initiator, lenient=True)
         except InvalidName as error:
             raise ConfigError(str(error), check="Check the initiator name.") from error
-        if not may_log_in(served.config, name):
-            return []
-        return [
-            (rule.lun, rule.lun_id, rule.read_only or served.units[rule.lun_id].backstore.read_only)
-            for rule in mapped_luns(served.config, name)
-        ]
+        return effective_access(served.config, name, address)
 
     def unit_identity(self, target: str, lun_id: str) -> tuple[str, str]:
         """(identity, serial number) of a LUN, as its VPD pages tell."""
@@ -349,7 +350,9 @@ class TargetServer:
             served if request.session_type == "Normal" else None,
             request.initiator_name,
             request.isid,
-            lambda value: self._send_targets(value, request, portal),
+            lambda value: self._send_targets(value, request, portal, address),
+            address=address,
+            group=served.config.groups[0] if served is not None else NO_GROUP,
         )
         self._session_number += 1
         session = ServedSession(
@@ -453,7 +456,7 @@ class TargetServer:
             session=session.id,
         )
 
-    def _send_targets(self, value: str, asker: SessionRequest, portal: Portal) -> bytes | None:
+    def _send_targets(self, value: str, asker: SessionRequest, portal: Portal, address: str) -> bytes | None:
         """RFC 7143 Appendix C: "All" belongs to discovery sessions only, an empty value to normal ones
         only.
         """
@@ -469,7 +472,7 @@ class TargetServer:
         pairs: list[tuple[str, str]] = []
         for name in names:
             served = self._targets.get(name)
-            if served is not None and may_log_in(served.config, asker.initiator_name):
+            if served is not None and may_log_in(served.config, asker.initiator_name, address):
                 pairs.append(("TargetName", name))
                 pairs += [("TargetAddress", text) for text in self._addresses(served.config, portal)]
         return encode_pairs(pairs)
@@ -485,7 +488,7 @@ class TargetServer:
                 if asked_at.is_ipv6 != bound.is_ipv6:
                     continue
                 bound = Portal(asked_at.host, bound.port)
-            found.append(format_target_address(bound, config.tpgt))
+            found.append(format_target_address(bound, config.group_of(portal).tag))
         return found
 
     def _start_ticking(self) -> None:

@@ -36,7 +36,7 @@ async def open_units(
                 lun,
                 backstore,
                 target_name=config.name,
-                tpgt=config.tpgt,
+                tpgt=config.groups[0].tag,
                 serial=lun.serial or hashlib.sha256(b"serial\0" + seed).hexdigest()[:SERIAL_CHARACTERS],
                 naa=naa_from_seed(seed),
                 on_error=partial(on_error, config.name),

@@ -12,7 +12,14 @@ from san_console.iscsi.login_settings import LoginSettings
 from san_console.iscsi.pdu import LoginResponse, NopOut, Pdu, ScsiCommand, TextRequest, parse
 from san_console.names.portal import Portal
 from san_console.scsi import cdb
-from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, MappingRule, TargetConfig
+from san_console.target.config import (
+    BackstoreSpec,
+    ChapConfig,
+    LunConfig,
+    MappingRule,
+    PortalGroup,
+    TargetConfig,
+)
 from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
 
@@ -24,10 +31,13 @@ ISID = bytes.fromhex("80123456789a")
 
 
 def config(**changes: object) -> TargetConfig:
-    """A target with one LUN of a MiB of memory, on a free port of 127.0.0.1, for anyone."""
+    """A target with one LUN of a MiB of memory, on a free port of 127.0.0.1, for anyone. `portals` are
+    those of group 1.
+    """
+    portals = changes.pop("portals", [Portal("127.0.0.1", 0)])
     fields: dict[str, object] = {
         "name": NAME,
-        "portals": [Portal("127.0.0.1", 0)],
+        "groups": [PortalGroup(1, portals)],  # type: ignore[arg-type]  # by name, as all here
         "luns": [LunConfig("a", "a", BackstoreSpec("memory", size_bytes=1 << 20))],
         "anyone": True,
     }

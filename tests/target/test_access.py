@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from san_console.names.portal import Portal
-from san_console.target.access import mapped_luns, may_log_in, rule_matches
-from san_console.target.config import BackstoreSpec, LunConfig, MappingRule, TargetConfig
+from san_console.target.access import mapped_luns, may_log_in, parse_subject
+from san_console.target.config import BackstoreSpec, LunConfig, MappingRule, PortalGroup, TargetConfig
 
 ME = "iqn.2026-11.org.example:me"
 
@@ -14,7 +14,7 @@ ME = "iqn.2026-11.org.example:me"
 def config(*rules: tuple[str, str, int, bool], anyone: bool = False) -> TargetConfig:
     return TargetConfig(
         "iqn.2026-11.org.example:t",
-        [Portal("127.0.0.1", 0)],
+        [PortalGroup(1, [Portal("127.0.0.1", 0)])],
         luns=[LunConfig(name, name, BackstoreSpec("null", size_bytes=4096)) for name in "abc"],
         mappings=[MappingRule(*rule) for rule in rules],
         anyone=anyone,
@@ -34,15 +34,14 @@ def seen(one: TargetConfig, name: str = ME) -> list[tuple[int, str, bool]]:
         ("iqn.2026-11.org.example:*", True),
         ("*:ME", True),
         ("iqn.*.org.*:m*", True),
-        ("iqn.2026-11.org.example:m?", False),
-        ("iqn.2026-11.org.example:[m]e", False),
+        ("*.example:m?", False),
+        ("*.example:[m]e", False),
         ("iqn.2026-11.org.example:mee", False),
-        ("nonsense", False),
         ("iqn.2026-11.org.example:m*x", False),
     ],
 )
 def test_patterns(pattern: str, matches: bool) -> None:
-    assert rule_matches(pattern, ME) is matches
+    assert parse_subject(pattern).matches(ME, None) is matches
 
 
 def test_nobody_gets_in_without_a_rule() -> None:

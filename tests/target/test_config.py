@@ -16,6 +16,7 @@ from san_console.target.config import (
     ChapConfig,
     LunConfig,
     MappingRule,
+    PortalGroup,
     TargetConfig,
     parse_size,
     parse_spec,
@@ -23,7 +24,7 @@ from san_console.target.config import (
 )
 from san_console.target.errors import ConfigError
 
-HERE = [Portal("127.0.0.1", 0)]
+HERE = [PortalGroup(1, [Portal("127.0.0.1", 0)])]
 MEMORY = BackstoreSpec("memory", size_bytes=1 << 20)
 LUN = LunConfig("a", "a", MEMORY)
 
@@ -118,8 +119,10 @@ def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
     "fields",
     [
         {"name": "disk"},
-        {"portals": []},
-        {"tpgt": 70000},
+        {"groups": []},
+        {"groups": [PortalGroup(1, [])]},
+        {"groups": [*HERE, PortalGroup(1, [Portal("::1")])]},
+        {"groups": [*HERE, PortalGroup(2, [Portal("127.0.0.1", 0)])]},
         {"luns": [LUN, LUN]},
         {"luns": [LunConfig(str(n), "x", MEMORY) for n in range(MAX_LUNS_PER_TARGET + 1)]},
         {"mappings": [MappingRule("*", "b", 0)]},
@@ -128,7 +131,7 @@ def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
     ],
 )
 def test_targets_that_cannot_be(fields: dict[str, object]) -> None:
-    values: dict[str, object] = {"name": "iqn.2026-11.org.example:t", "portals": HERE, "luns": [LUN]} | fields
+    values: dict[str, object] = {"name": "iqn.2026-11.org.example:t", "groups": HERE, "luns": [LUN]} | fields
     with pytest.raises(ConfigError) as error:
         TargetConfig(**values)  # type: ignore[arg-type]
     assert error.value.check

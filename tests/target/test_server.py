@@ -27,7 +27,14 @@ from san_console.scsi import cdb
 from san_console.scsi.luns import parse as parse_luns
 from san_console.scsi.sense import parse as parse_sense
 from san_console.target.backstore_file import FileBackstore
-from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, TargetConfig, TargetLimits
+from san_console.target.config import (
+    BackstoreSpec,
+    ChapConfig,
+    LunConfig,
+    PortalGroup,
+    TargetConfig,
+    TargetLimits,
+)
 from san_console.target.errors import BackstoreError, ConfigError, PortalError, TargetBusy, UnknownTarget
 from san_console.target.session import ServedSession
 from tests.target.raw_initiator import (
@@ -174,8 +181,9 @@ async def test_masking_by_number_and_access() -> None:
         pdu, data = await raw.receive()
         assert isinstance(pdu, ScsiDataIn)
         assert data[0] == 0x7F
-        assert served.server.effective_access(NAME, ME) == [(0, "b", False), (5, "a", True)]
-        assert served.server.effective_access(NAME, "iqn.1999-01.com.other:x") == []
+        access = served.server.effective_access(NAME, ME)
+        assert [one[:3] for one in access.luns] == [(0, "b", False), (5, "a", True)]
+        assert not served.server.effective_access(NAME, "iqn.1999-01.com.other:x").allowed
         with pytest.raises(ConfigError):
             served.server.effective_access(NAME, "nobody")
         await raw.close()
@@ -184,8 +192,7 @@ async def test_masking_by_number_and_access() -> None:
 async def test_send_targets_lists_what_the_asker_may_log_in_to() -> None:
     other = TargetConfig(
         "iqn.2026-11.org.example:secret",
-        [Portal("127.0.0.1", 0), Portal("::1", 0)],
-        tpgt=7,
+        [PortalGroup(7, [Portal("127.0.0.1", 0), Portal("::1", 0)])],
         mappings=[],
         luns=[],
     )
@@ -198,7 +205,7 @@ async def test_send_targets_lists_what_the_asker_may_log_in_to() -> None:
         assert await raw.send_targets("") == b"SendTargets=Reject\0"
         [info] = served.server.sessions()
         assert info.discovery
-        await served.server.update(TargetConfig(other.name, other.portals, tpgt=7, anyone=True))
+        await served.server.update(TargetConfig(other.name, other.groups, anyone=True))
         assert b"TargetAddress=[::1]:" in await raw.send_targets("All")
         await raw.close()
         raw = await served.login()
