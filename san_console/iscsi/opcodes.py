@@ -67,6 +67,7 @@ ATTR_SIMPLE = 1
 ATTR_ORDERED = 2
 ATTR_HEAD_OF_QUEUE = 3
 ATTR_ACA = 4
+ATTR_SPECIAL = 0x06  # the bits that are set in ORDERED, HEAD OF QUEUE and ACA, and not in the others
 ATTR_NAMES = {0: "untagged", 1: "simple", 2: "ordered", 3: "head of queue", 4: "ACA"}
 
 # §11.4.1 SCSI Response and §11.7.3 SCSI Data-In

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from san_console.iscsi import opcodes
 from san_console.iscsi.framing import Frame, encode
 from san_console.iscsi.opcodes import (
+    ATTR_SPECIAL,
     FINAL,
     IMMEDIATE,
     READ,
@@ -38,7 +39,7 @@ from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TRANSFERRING, 
 
 CHECK_CONDITION = 0x02
 _READ_ONLY = FINAL | READ
-_DIRECTIONS = FINAL | READ | WRITE
+_DIRECTIONS = FINAL | READ | WRITE | ATTR_SPECIAL  # their order is for the logical unit
 
 
 def _nobody() -> None:
@@ -225,6 +226,7 @@ class TargetConnection:
             final
             and not frame.ahs
             and not task.immediate
+            and not task.flags & ATTR_SPECIAL
             and 0 < len(frame.data) == task.edtl <= self.transfers.first_burst_bytes
             and self.transfers.immediate_data
             and task.unit.write_now(task.cdb, frame.data)

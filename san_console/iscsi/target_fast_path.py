@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from san_console.iscsi.opcodes import (
+    ATTR_SPECIAL,
     FINAL,
     READ,
     RESERVED_TAG,
@@ -36,7 +37,7 @@ _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _FINAL_STATUS = FINAL | STATUS
 _READ_ONLY = FINAL | READ
 _WRITE_ONLY = FINAL | WRITE
-_DIRECTIONS = FINAL | READ | WRITE
+_DIRECTIONS = FINAL | READ | WRITE | ATTR_SPECIAL  # their order is for the logical unit
 
 
 def fast_commands(connection: TargetConnection, limit: int) -> int:

@@ -206,6 +206,8 @@ class TargetSession:
                 waiting.connection.transfers.solicit(waiting)
         for wait in self._waits[:]:
             wait.gone(task)
+        if task.on_gone is not None:
+            task.on_gone()
 
     def reserve_transfer(self, task: TargetTask) -> bool:
         """Give the task the buffer for solicited data; False when others have to finish first."""

@@ -6,6 +6,7 @@ nothing reaches the logical unit before all of it has come, so a command that fa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from san_console.iscsi.opcodes import READ, WRITE
@@ -50,6 +51,7 @@ class TargetTask:
         "immediate",
         "itt",
         "lun",
+        "on_gone",
         "r2t_sn",
         "reserved_bytes",
         "result",
@@ -102,6 +104,8 @@ class TargetTask:
         """Sense data of the first fault in the transfer; reported when all expected data has come."""
         self.result: tuple[int, Buffer, bytes] | None = None
         """A status that waits for the end of the transfer (RFC 7143 §11.17.1, last paragraph)."""
+        self.on_gone: Callable[[], None] | None = None
+        """Set by a logical unit that has to know when the task has ended, in whatever way."""
 
     @property
     def read(self) -> bool:

@@ -15,7 +15,7 @@ from san_console.iscsi.pdu import (
     TaskManagementResponse,
 )
 from san_console.iscsi.target_task_management import DATA_WAIT_S, MAX_PENDING_FUNCTIONS
-from tests.iscsi.target_harness import READ_CDB, FakeNexus, FakeUnit, Initiator, cdb
+from tests.iscsi.target_harness import READ_CDB, WRITE_CDB, FakeNexus, FakeUnit, Initiator, cdb
 
 
 def busy(**changes: int) -> Initiator:
@@ -283,3 +283,21 @@ def test_a_storm_of_functions_is_bounded() -> None:
     ] * 3
     one.unit.finish(one.unit.running[0])
     assert len(one.answers()) == MAX_PENDING_FUNCTIONS
+
+
+def test_a_unit_can_hear_of_the_end_of_a_task_that_it_never_ran() -> None:
+    one = busy()
+    [(r2t, _)] = one.feed(one.write(4096))
+    assert isinstance(r2t, ReadyToTransfer)
+    gone: list[int] = []
+    one.session.tasks[one.itt].on_gone = lambda: gone.append(1)
+    one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt))
+    assert gone == [1]
+
+
+@pytest.mark.parametrize("attribute", [o.ATTR_ORDERED, o.ATTR_HEAD_OF_QUEUE, o.ATTR_ACA])
+def test_commands_with_an_order_of_their_own_do_not_take_the_fast_path(attribute: int) -> None:
+    one = Initiator()
+    one.feed(one.command(cdb(READ_CDB, 64), o.FINAL | o.READ | attribute, 64))
+    one.feed(one.command(cdb(WRITE_CDB, 64), o.FINAL | o.WRITE | attribute, 64, bytes(64)))
+    assert one.unit.executed == 2
