@@ -56,7 +56,9 @@ class LoginInitiator:
         self.settings = settings
         self.result: LoginResult | None = None
         self._discovery = settings.target_name is None
-        self._negotiation = Negotiation("initiator", settings.offer, discovery=self._discovery)
+        self._negotiation = Negotiation(
+            "initiator", settings.offer, discovery=self._discovery, leading=not settings.tsih
+        )
         self._security = InitiatorSecurity(settings, ledger or _LEDGER, random)
         self._text = LoginText("target")
         self._stage = SECURITY_NEGOTIATION
@@ -159,6 +161,8 @@ class LoginInitiator:
                 "the target ends the login with an offer that needs an answer (RFC 7143 §6.3)"
             )
         params = self._negotiation.finish()
+        if self.settings.session_parameters is not None:
+            params = self.settings.session_parameters.for_connection(params)
         if not response.tsih and not self._discovery:
             raise protocol_error(
                 "the target ended the login without a session handle (TSIH, RFC 7143 §11.13.3)"

@@ -39,11 +39,17 @@ class TargetDecision:
 class SessionDecision:
     """Which session the connection belongs to (RFC 7143 §6.3.1). `tsih` is non-zero when `status` is
     success.
+
+    A connection that joins a session, or is reinstated in it, has that session's parameters and command
+    window: then the last three are set.
     """
 
     status: int = login_status.SUCCESS
     tsih: int = 0
     action: SessionAction = "new"
+    session_parameters: OperationalParameters | None = None
+    exp_cmd_sn: int | None = None
+    max_cmd_sn: int | None = None
 
 
 @dataclass(slots=True)

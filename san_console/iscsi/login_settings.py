@@ -16,7 +16,7 @@ class LoginSettings:
     `isid` is 6 bytes, the same at each login of the same session (RFC 7143 §10.1.1). `chap` is what we
     prove; `mutual_chap` what the target has to prove: its name (empty: any name) and secret. `algorithms`
     is in order of preference, MD5 is added when missing (§12.1.3). `allow_short_secret`: IPsec protects the
-    connection.
+    connection. With a `tsih` the connection joins that session, whose parameters are `session_parameters`.
     """
 
     initiator_name: str
@@ -32,6 +32,7 @@ class LoginSettings:
     algorithms: tuple[int, ...] = PREFERENCE
     allow_short_secret: bool = False
     offer: Offer = field(default_factory=Offer)
+    session_parameters: OperationalParameters | None = None
 
 
 @dataclass(slots=True)

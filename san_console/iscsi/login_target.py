@@ -201,7 +201,9 @@ class LoginTarget:
                 "the initiator skipped the security stage, but has to authenticate itself here",
                 login_status.AUTHENTICATION_FAILURE,
             )
-        self._negotiation = Negotiation("target", decision.offer, discovery=session_type == "Discovery")
+        self._negotiation = Negotiation(
+            "target", decision.offer, discovery=session_type == "Discovery", leading=not request.tsih
+        )
         # §6.3.1: in the first response that may carry it, for all session types.
         declared = [("TargetPortalGroupTag", str(decision.tpgt))]
         if decision.alias and session_type == "Normal":
@@ -261,6 +263,9 @@ class LoginTarget:
             explanation = login_status.explain_status(decided.status >> 8, decided.status & 0xFF)
             raise protocol_error(explanation.cause, decided.status)
         response.tsih = decided.tsih
+        if decided.session_parameters is not None:
+            params = decided.session_parameters.for_connection(params)
+        response.exp_cmd_sn, response.max_cmd_sn = self._window(request, decided)
         self.result = TargetLoginResult(
             session=session,
             decision=self._decision,
@@ -275,10 +280,23 @@ class LoginTarget:
             auth=self._security.auth,
         )
 
-    def _response(self, request: LoginRequest) -> LoginResponse:
+    def _window(self, request: LoginRequest, decided: SessionDecision | None) -> tuple[int, int]:
+        """ExpCmdSN and MaxCmdSN of a response; `decided` once the session is known."""
+        if decided is not None and decided.exp_cmd_sn is not None and decided.max_cmd_sn is not None:
+            return decided.exp_cmd_sn, decided.max_cmd_sn
+        if request.tsih and decided is None:
+            # Commands of the session that this connection is to join may be under way, and nothing is said
+            # about them before the login is over. A window so far back is ignored (§4.2.2.1).
+            exp_cmd_sn = serial.add(request.cmd_sn, -self._command_window)
+            return exp_cmd_sn, serial.add(exp_cmd_sn, -1)
         # MaxCmdSN never goes back (§4.2.2.1): one command until it is known what the session takes.
         decision = self._decision
         window = 1 if decision is None else decision.command_window or self._command_window
+        # §11.12.8: the CmdSN of the login is the first one that a new session expects.
+        return request.cmd_sn, serial.add(request.cmd_sn, window - 1)
+
+    def _response(self, request: LoginRequest) -> LoginResponse:
+        exp_cmd_sn, max_cmd_sn = self._window(request, None)
         response = LoginResponse(
             csg=request.csg,
             isid=request.isid,
@@ -286,9 +304,8 @@ class LoginTarget:
             tsih=request.tsih,
             itt=request.itt,
             stat_sn=self._stat_sn,
-            # §11.12.8: the CmdSN of the login is the first one that the session expects.
-            exp_cmd_sn=request.cmd_sn,
-            max_cmd_sn=serial.add(request.cmd_sn, window - 1),
+            exp_cmd_sn=exp_cmd_sn,
+            max_cmd_sn=max_cmd_sn,
         )
         self._stat_sn = serial.add(self._stat_sn, 1)
         return response

@@ -23,8 +23,10 @@ __all__ = ["KeyRecord", "Negotiation", "Offer", "OperationalParameters", "digest
 
 _MRDSL = "MaxRecvDataSegmentLength"
 _DIGESTS = ("HeaderDigest", "DataDigest")
-# Answered first, since the answers to FirstBurstLength and MaxOutstandingR2T depend on them.
-_BEFORE_OTHERS = frozenset({"MaxBurstLength", "ErrorRecoveryLevel", "DataSequenceInOrder"})
+# Answered first and in this order, since ErrorRecoveryLevel, FirstBurstLength and MaxOutstandingR2T depend
+# on them.
+_FIRST = ("DataSequenceInOrder", "ErrorRecoveryLevel", "MaxBurstLength")
+_ORDER = {name: position for position, name in enumerate(_FIRST)}
 
 _UNKNOWN_KEYS_MAX = 64  # a peer that makes up more keys than this is not negotiating
 
@@ -36,19 +38,25 @@ def _wire(value: Value) -> str:
 class Negotiation:
     """One login's operational negotiation, seen from `role`.
 
-    `discovery`: the session is one, so that some keys are Irrelevant and the recovery level is 0. The values
-    take effect only when `finish()` has checked them together.
+    `discovery`: the session is one, so that some keys are Irrelevant and the recovery level is 0. `leading`
+    False: the connection joins a session, whose own parameters (use LO) are not negotiated again (§13). The
+    values take effect only when `finish()` has checked them together.
     """
 
-    def __init__(self, role: Role, offer: Offer | None = None, *, discovery: bool = False) -> None:
+    def __init__(
+        self, role: Role, offer: Offer | None = None, *, discovery: bool = False, leading: bool = True
+    ) -> None:
         self.role: Role = role
         self.offer = offer or Offer()
         self.discovery = discovery
+        self.leading = leading
         self._peer: Role = "target" if role == "initiator" else "initiator"
         self._wishes = self.offer.values()
         if discovery:
             self._wishes["ErrorRecoveryLevel"] = 0  # §7.4.1
             self._wishes["MaxConnections"] = 1  # §13.21
+        if role == "initiator" and self.offer.error_recovery_level and self.offer.data_sequence_in_order:
+            self._wishes["MaxOutstandingR2T"] = 1  # §13.19: an offer of more could be taken at its word
         self._proposed: dict[str, str] = {}
         self._unanswered: set[str] = set()
         #: What the peer sent, by key.
@@ -66,6 +74,7 @@ class Negotiation:
             self._propose(name)
             for name in self.offer.proposals
             if not (self.discovery and OPERATIONAL_KEYS[name].irrelevant_in_discovery)
+            and (self.leading or OPERATIONAL_KEYS[name].use != "LO")
         ]
 
     def _propose(self, name: str) -> tuple[str, str]:
@@ -99,7 +108,7 @@ class Negotiation:
         """
         arrived = list(pairs)
         answers: dict[str, str] = {}
-        for name, value in sorted(arrived, key=lambda pair: pair[0] not in _BEFORE_OTHERS):
+        for name, value in sorted(arrived, key=lambda pair: _ORDER.get(pair[0], len(_ORDER))):
             if name in self.from_peer:
                 raise protocol_error(f"the {self._peer} sent {visible(name, 63)} twice (RFC 7143 §6.3)")
             self.from_peer[name] = value
@@ -155,6 +164,9 @@ class Negotiation:
             return None
         if key.rule == "obsolete":
             return REJECT if key.kind == "text" else "No"  # §13.25
+        if not self.leading and key.use == "LO":
+            self._notes[name] = "refused: only the first connection of a session negotiates it"
+            return REJECT
         if self.discovery and key.irrelevant_in_discovery:
             return IRRELEVANT
         try:
@@ -188,6 +200,8 @@ class Negotiation:
             return min(chosen, int(self._current("MaxBurstLength")))
         if key.name == "MaxOutstandingR2T" and self._one_r2t_only():
             return 1
+        if key.name == "ErrorRecoveryLevel" and chosen and self._several_r2ts_agreed():
+            return 0
         return chosen
 
     @staticmethod
@@ -207,6 +221,11 @@ class Negotiation:
     def _one_r2t_only(self) -> bool:
         # §13.19
         return bool(self._current("ErrorRecoveryLevel")) and bool(self._current("DataSequenceInOrder"))
+
+    def _several_r2ts_agreed(self) -> bool:
+        # In an earlier request, before the level was known; §13.19 leaves only level 0 for such a session.
+        agreed = int(self._current("MaxOutstandingR2T"))
+        return agreed > 1 and bool(self._current("DataSequenceInOrder"))
 
     def finish(self) -> OperationalParameters:
         """The parameters, after the integrity rules that concern several keys (§6.2: only now).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from san_console.iscsi.errors import LocalProtocolError
 from san_console.iscsi.keys import OPERATIONAL_KEYS, Value
@@ -47,6 +47,9 @@ def digest_offer(mode: str) -> tuple[str, ...]:
 class Offer:
     """What we wish for. Lists are in order of preference and hold all that we accept; lengths are in bytes.
 
+    More than one outstanding R2T may be wished for beside a recovery level: what is agreed on then follows
+    from both outcomes (RFC 7143 §13.19).
+
     Raises LocalProtocolError when the wishes break a rule of RFC 7143 §13.
     """
 
@@ -79,10 +82,6 @@ class Offer:
             raise LocalProtocolError(
                 f"FirstBurstLength ({self.first_burst_bytes}) must not exceed "
                 f"MaxBurstLength ({self.max_burst_bytes})"
-            )
-        if self.error_recovery_level and self.data_sequence_in_order and self.max_outstanding_r2t != 1:
-            raise LocalProtocolError(
-                "with ErrorRecoveryLevel above 0 and DataSequenceInOrder=Yes, MaxOutstandingR2T must be 1"
             )
         for name in self.proposals:
             if OPERATIONAL_KEYS.get(name) is None or OPERATIONAL_KEYS[name].rule == "obsolete":
@@ -133,6 +132,16 @@ class OperationalParameters:
     error_recovery_level: int = 0
     task_reporting: str = "RFC3720"
     protocol_level: int = 1
+
+    def for_connection(self, connection: OperationalParameters) -> OperationalParameters:
+        """These, a session's, with the connection-only values (§13, scope CO) of a further login."""
+        return replace(
+            self,
+            header_digest=connection.header_digest,
+            data_digest=connection.data_digest,
+            max_recv_data_segment_bytes=connection.max_recv_data_segment_bytes,
+            peer_max_recv_data_segment_bytes=connection.peer_max_recv_data_segment_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def offers(draw: st.DrawFn) -> Offer:
         first_burst_bytes=draw(st.integers(512, burst)),
         default_time2wait_s=draw(st.integers(0, 3600)),
         default_time2retain_s=draw(st.integers(0, 3600)),
-        max_outstanding_r2t=1 if level and in_order else draw(st.integers(1, 65535)),
+        max_outstanding_r2t=draw(st.integers(1, 65535)),
         data_pdu_in_order=draw(st.booleans()),
         data_sequence_in_order=in_order,
         error_recovery_level=level,
@@ -151,13 +151,23 @@ def test_integrity_is_checked_after_all_keys() -> None:
     target.receive([("MaxBurstLength", "131072")])
     with pytest.raises(RemoteProtocolError, match="exceeds MaxBurstLength"):
         target.finish()
-    target = Negotiation(
-        "target", Offer(error_recovery_level=2, max_outstanding_r2t=8, data_sequence_in_order=False)
+    # A target that takes a level and several R2Ts, but wants its sequences in order (§13.19).
+    initiator = Negotiation(
+        "initiator",
+        Offer(
+            header_digest=("None",),
+            data_digest=("None",),
+            error_recovery_level=2,
+            max_outstanding_r2t=8,
+            data_sequence_in_order=False,
+        ),
     )
-    assert target.receive([("MaxOutstandingR2T", "8")]) == [("MaxOutstandingR2T", "8")]
-    target.receive([("ErrorRecoveryLevel", "2")])
+    answers = dict(initiator.propose())
+    del answers["MaxRecvDataSegmentLength"]
+    assert (answers["MaxOutstandingR2T"], answers["DataSequenceInOrder"]) == ("8", "No")
+    initiator.receive({**answers, "DataSequenceInOrder": "Yes"}.items())
     with pytest.raises(RemoteProtocolError, match="MaxOutstandingR2T must be 1"):
-        target.finish()
+        initiator.finish()
 
 
 def test_default_first_burst_is_lowered_silently() -> None:
@@ -180,6 +190,85 @@ def test_recovery_level_forces_one_r2t() -> None:
         )
     )
     assert answers["MaxOutstandingR2T"] == "1"
+
+
+def test_a_recovery_level_and_many_r2ts_may_be_wished_for_together() -> None:
+    """§13.17, §13.19: which of the two holds is a matter of the outcome."""
+    wishes = Offer(error_recovery_level=2, max_outstanding_r2t=8)
+    initiator, target = both(wishes, wishes)
+    assert (initiator.error_recovery_level, initiator.max_outstanding_r2t) == (2, 1)
+    assert (target.error_recovery_level, target.max_outstanding_r2t) == (2, 1)
+    initiator, _ = both(Offer(max_outstanding_r2t=8), wishes)
+    assert (initiator.error_recovery_level, initiator.max_outstanding_r2t) == (0, 8)
+    any_order = Offer(error_recovery_level=2, max_outstanding_r2t=8, data_sequence_in_order=False)
+    initiator, _ = both(any_order, any_order)
+    assert (initiator.error_recovery_level, initiator.max_outstanding_r2t) == (2, 8)
+    assert not initiator.data_sequence_in_order
+
+
+def test_a_level_that_comes_after_many_r2ts_is_not_taken() -> None:
+    """§13.19: what was answered holds (§6.3: nothing is negotiated twice), so that only level 0 is left."""
+    target = Negotiation("target", Offer(error_recovery_level=2, max_outstanding_r2t=8))
+    assert target.receive([("MaxOutstandingR2T", "8")]) == [("MaxOutstandingR2T", "8")]
+    assert target.receive([("ErrorRecoveryLevel", "2")]) == [("ErrorRecoveryLevel", "0")]
+    parameters = target.finish()
+    assert (parameters.max_outstanding_r2t, parameters.error_recovery_level) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ("FastAbort,ResponseFence,RFC3720", "FastAbort"),
+        ("RFC3720,ResponseFence,FastAbort", "RFC3720"),
+        ("X-odd,ResponseFence,RFC3720", "ResponseFence"),
+        ("X-odd", "Reject"),
+    ],
+)
+def test_task_reporting(offered: str, chosen: str) -> None:
+    """§13.23, §6.2.1: the first of the offer that the target supports."""
+    offer = Offer(task_reporting=("FastAbort", "ResponseFence", "RFC3720"))
+    target = Negotiation("target", offer)
+    assert target.receive([("TaskReporting", offered)]) == [("TaskReporting", chosen)]
+    assert target.finish().task_reporting == (chosen if chosen != "Reject" else "RFC3720")
+
+
+@pytest.mark.parametrize(("offered", "chosen"), [("31", "2"), ("2", "2"), ("1", "1"), ("0", "0")])
+def test_protocol_level(offered: str, chosen: str) -> None:
+    """RFC 7144 §7.1.1: the minimum."""
+    target = Negotiation("target", Offer(protocol_level=2))
+    assert target.receive([("iSCSIProtocolLevel", offered)]) == [("iSCSIProtocolLevel", chosen)]
+    assert target.finish().protocol_level == int(chosen)
+
+
+@pytest.mark.parametrize(("pdus", "sequences"), [("Yes", "No"), ("No", "Yes"), ("No", "No")])
+def test_orders_of_data(pdus: str, sequences: str) -> None:
+    """§13.18, §13.19: Yes if either side wants it."""
+    target = Negotiation("target", Offer(data_pdu_in_order=False, data_sequence_in_order=False))
+    pairs = [("DataPDUInOrder", pdus), ("DataSequenceInOrder", sequences)]
+    assert target.receive(pairs) == pairs
+    assert target.finish().data_pdu_in_order == (pdus == "Yes")
+    assert target.finish().data_sequence_in_order == (sequences == "Yes")
+    strict = Negotiation("target")
+    assert strict.receive(pairs) == [("DataPDUInOrder", "Yes"), ("DataSequenceInOrder", "Yes")]
+
+
+def test_a_further_connection_negotiates_only_its_own_keys() -> None:
+    """§13: what has the use LO is refused on it."""
+    wishes = Offer(header_digest=("CRC32C", "None"), max_connections=8, error_recovery_level=2)
+    initiator = Negotiation("initiator", wishes, leading=False)
+    assert [name for name, _ in initiator.propose()] == [
+        "HeaderDigest",
+        "DataDigest",
+        "MaxRecvDataSegmentLength",
+    ]
+    leading_only = [(key.name, key.default) for key in OPERATIONAL_KEYS.values() if key.use == "LO"]
+    pairs = [pair for pair in leading_only if OPERATIONAL_KEYS[pair[0]].rule != "obsolete"]
+    assert len(pairs) == 13
+    target = Negotiation("target", wishes, leading=False)
+    assert target.receive(pairs) == [(name, "Reject") for name, _ in pairs]
+    assert target.receive([("HeaderDigest", "CRC32C")]) == [("HeaderDigest", "CRC32C")]
+    record = next(record for record in target.records() if record.key == "MaxBurstLength")
+    assert "first connection" in record.note
 
 
 def test_unknown_keys_are_not_understood_and_bounded() -> None:
@@ -354,7 +443,6 @@ def test_records_are_fit_for_display() -> None:
         ({"max_burst_bytes": 100}, "512 to"),
         ({"max_burst_bytes": 512, "first_burst_bytes": 1024}, "must not exceed"),
         ({"max_recv_data_segment_bytes": 2**24}, "MaxRecvDataSegmentLength"),
-        ({"error_recovery_level": 1, "max_outstanding_r2t": 4}, "must be 1"),
         ({"proposals": ("IFMarker",)}, "can be proposed"),
         ({"proposals": ("Nonsense",)}, "can be proposed"),
         ({"header_digest": ()}, "at least one"),
