@@ -2,7 +2,8 @@
 
 Reads take what the page cache has with RWF_NOWAIT and go to a thread for the rest. Writes go into the page
 cache at once, as long as the kernel takes them quickly; when it throttles the writer, they go to a thread
-for a while. Flush is fdatasync, and FUA is a write with a flush. After an fdatasync that failed, the kernel
+for a while. Flush is fdatasync, and FUA is a write with a flush, as is every write while the write cache is
+off; flushes that wait for one another share one. After an fdatasync that failed, the kernel
 has dropped the dirty pages and the next one would "succeed" without the data: so the first failure is final
 until an operator opens the backstore again, and no two flushes run at a time (the kernel tells only one of
 them).
@@ -14,15 +15,24 @@ import asyncio
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from time import monotonic
 from typing import TypeVar
 
 from san_console.iscsi.target_device import Arena
 from san_console.names.display import visible
-from san_console.target.backstore import Backstore, Buffer
+from san_console.target.backstore import Backstore, Buffer, MediumError, Usage, refuse_shrink
+from san_console.target.backstore_opening import (
+    OpenFile,
+    allocate,
+    describe,
+    identity_of,
+    lock,
+    medium_bytes,
+    open_file,
+)
 from san_console.target.config import BackstoreSpec
 from san_console.target.errors import BackstoreError
 from san_console.target.hole import punch_hole
@@ -36,32 +46,31 @@ MAX_INLINE_WRITE_BYTES = 1 << 20
 # between: the kernel is making the writer wait for the medium (balance_dirty_pages pauses for up to 0.2 s).
 SLOW_WRITE_S = 0.02
 THROTTLED_S = 0.25  # how long writes then go to a thread
-
-
-def _describe(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
+STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (stat(2))
 
 
 class FileBackstore(Backstore):
     """A regular file, or a block device. `pool` runs what waits for the medium."""
-
-    write_cache = True
 
     def __init__(self, spec: BackstoreSpec, pool: Executor) -> None:
         self.path = os.path.abspath(spec.path)
         self.block_bytes = spec.block_bytes
         self.read_only = spec.read_only
         self.thin = spec.thin
+        self._spec = replace(spec, create=False)
         self._pool = pool
         self._throttled_until = 0.0
         self._flushing = asyncio.Lock()
         self._flushes_begun = 0
         self._flushed = 0
-        shown = visible(self.path)
-        self._fd = self._open(spec, shown)
+        self._cached = True
+        self._cut = ""  # what `examine` found, until `reopen`
+        self._inline = True  # writes may stay in the page cache: the write cache is on, and nothing failed
+        opened = open_file(spec)
+        self._fd = opened.fd
+        self._identity = opened.identity
+        self.size_bytes = opened.size_bytes
         try:
-            self.size_bytes = self._check_size(spec, shown)
-            self._lock(shown)
             self._memory_only = False
             self._nowait = self._probe_nowait()
         except BaseException:
@@ -69,84 +78,19 @@ class FileBackstore(Backstore):
             self._fd = -1
             raise
 
-    def _open(self, spec: BackstoreSpec, shown: str) -> int:
-        flags = (os.O_RDONLY if spec.read_only else os.O_RDWR) | os.O_CLOEXEC
-        try:
-            return os.open(self.path, flags)
-        except FileNotFoundError as error:
-            if not spec.create:
-                raise BackstoreError(
-                    f"The backstore {shown} does not exist.",
-                    check="Check the path, or give a size to create the file.",
-                ) from error
-        except PermissionError as error:
-            raise BackstoreError(
-                f"The backstore {shown} cannot be opened for {'reading' if spec.read_only else 'writing'}.",
-                check="Check the permissions of the file, or serve it read-only.",
-            ) from error
-        except OSError as error:
-            raise BackstoreError(
-                f"The backstore {shown} cannot be opened: {_describe(error)}.", check="Check the path."
-            ) from error
-        return self._create(spec, flags, shown)
+    @property
+    def write_cache(self) -> bool:
+        """See Backstore."""
+        return self._cached
 
-    def _create(self, spec: BackstoreSpec, flags: int, shown: str) -> int:
-        try:
-            fd = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            raise BackstoreError(
-                f"The backstore {shown} cannot be created: {_describe(error)}.",
-                check="Check that the folder exists and that you may write there.",
-            ) from error
-        try:
-            if spec.thin:
-                os.ftruncate(fd, spec.size_bytes)
-            else:
-                os.posix_fallocate(fd, 0, spec.size_bytes)
-        except OSError as error:
-            os.close(fd)
-            os.unlink(self.path)
-            raise BackstoreError(
-                f"There is no room for {spec.size_bytes} bytes in {shown}: {_describe(error)}.",
-                check="Free some space, choose a smaller size, or make it thin.",
-            ) from error
-        return fd
+    @write_cache.setter
+    def write_cache(self, on: bool) -> None:
+        self._cached = on
+        self._inline = on and not self.failed
 
-    def _check_size(self, spec: BackstoreSpec, shown: str) -> int:
-        status = os.fstat(self._fd)
-        if spec.kind == "block":
-            if not stat.S_ISBLK(status.st_mode):
-                raise BackstoreError(f"{shown} is not a block device.", check="Use file: for a regular file.")
-        elif not stat.S_ISREG(status.st_mode):
-            raise BackstoreError(
-                f"{shown} is not a regular file.", check="Use block: for a device; folders cannot be served."
-            )
-        actual = os.lseek(self._fd, 0, os.SEEK_END)
-        if spec.size_bytes > actual:
-            raise BackstoreError(
-                f"The backstore {shown} is too small: {actual} bytes where {spec.size_bytes} are asked for.",
-                check="Enlarge the file, or give the size that it has.",
-            )
-        size = spec.size_bytes or actual
-        if size < spec.block_bytes:
-            raise BackstoreError(
-                f"The backstore {shown} is too small: {size} bytes are less than one block.",
-                check="Enlarge the file, or give a size to create a new one.",
-            )
-        if size % spec.block_bytes:
-            raise BackstoreError(
-                f"The size of {shown}, {size} bytes, is no multiple of the block size, {spec.block_bytes}.",
-                check="Give size= to serve a part of it, or choose another block size.",
-            )
-        return size
-
-    def _lock(self, shown: str) -> None:
-        try:
-            fcntl.flock(self._fd, (fcntl.LOCK_SH if self.read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BackstoreError(
-                f"The backstore {shown} is in use.", check="Stop the program, or the other LUN, that uses it."
-            ) from error
+    def _fail(self, why: str) -> None:
+        self.failed = why
+        self._inline = False
 
     def _probe_nowait(self) -> int:
         """The flag for reads that do not wait; 0 with `_memory_only` where the file system is memory
@@ -160,7 +104,7 @@ class FileBackstore(Backstore):
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise BackstoreError(
-                    f"The backstore {visible(self.path)} cannot be read: {_describe(error)}.",
+                    f"The backstore {visible(self.path)} cannot be read: {describe(error)}.",
                     check="Check the medium.",
                 ) from error
             self._memory_only = _is_tmpfs(os.fstat(self._fd).st_dev)
@@ -191,14 +135,20 @@ class FileBackstore(Backstore):
         view = memoryview(data)
         done = 0
         while done < length:
-            got = os.preadv(self._fd, [view[done:]], offset + done)
+            try:
+                got = os.preadv(self._fd, [view[done:]], offset + done)
+            except OSError as error:
+                raise MediumError(error.errno or errno.EIO, describe(error), offset + done) from error
             if got == 0:
-                raise OSError(errno.EIO, "the file has become shorter")
+                raise MediumError(errno.EIO, "the file has become shorter", offset + done)
             done += got
         return data
 
     def write_nowait(self, offset: int, data: Buffer) -> bool:
-        if self.failed or len(data) > MAX_INLINE_WRITE_BYTES:
+        return self._inline and self._write_inline(offset, data)
+
+    def _write_inline(self, offset: int, data: Buffer) -> bool:
+        if len(data) > MAX_INLINE_WRITE_BYTES:
             return False
         started = monotonic()
         if started < self._throttled_until:
@@ -214,8 +164,11 @@ class FileBackstore(Backstore):
 
     async def write(self, offset: int, data: Buffer, *, fua: bool = False) -> None:
         self._check_alive()
-        await self._in_thread(lambda: self._write_all(offset, data))
-        if fua:
+        durable = fua or not self._cached
+        # Without the flush behind it, `write_nowait` has been tried.
+        if not (durable and self._write_inline(offset, data)):
+            await self._in_thread(lambda: self._write_all(offset, data))
+        if durable:
             # Not RWF_DSYNC: its error may be that of an earlier write, and the next flush would not see it
             # again.
             await self.flush()
@@ -224,9 +177,12 @@ class FileBackstore(Backstore):
         view = memoryview(data)
         done = 0
         while done < len(view):
-            written = os.pwrite(self._fd, view[done:], offset + done)
+            try:
+                written = os.pwrite(self._fd, view[done:], offset + done)
+            except OSError as error:
+                raise MediumError(error.errno or errno.EIO, describe(error), offset + done) from error
             if written == 0:
-                raise OSError(errno.EIO, "the medium takes no more data")
+                raise MediumError(errno.EIO, "the medium takes no more data", offset + done)
             done += written
 
     async def flush(self) -> None:
@@ -245,18 +201,21 @@ class FileBackstore(Backstore):
             os.fdatasync(self._fd)
         except OSError as error:
             # Noted here: whoever waits for the thread may be gone.
-            self.failed = (
-                f"a flush failed ({_describe(error)}); what was written since the last one may be lost"
-            )
-            raise
+            self._fail(f"a flush failed ({describe(error)}); what was written since the last one may be lost")
+            # EIO whatever it was: ENOSPC would tell the initiator that trying again may help.
+            raise OSError(errno.EIO, self.failed) from error
 
     def _check_alive(self) -> None:
         if self.failed:
             raise OSError(errno.EIO, self.failed)
 
+    # Space
+
     async def unmap(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._check_alive()
         await self._in_thread(lambda: self._punch_all(ranges))
+        if not self._cached:
+            await self.flush()
 
     def _punch_all(self, ranges: Sequence[tuple[int, int]]) -> None:
         for offset, length in ranges:
@@ -266,16 +225,132 @@ class FileBackstore(Backstore):
                     self._write_all(start, zeros[: offset + length - start])
 
     def extent(self, offset: int) -> tuple[bool, int]:
+        rest = self.size_bytes - offset
+        if not self.thin:
+            return True, rest
         try:
             data = os.lseek(self._fd, offset, os.SEEK_DATA)
+            if data > offset:
+                return False, min(data, self.size_bytes) - offset
+            return True, min(os.lseek(self._fd, offset, os.SEEK_HOLE), self.size_bytes) - offset
         except OSError as error:
-            if error.errno == errno.ENXIO:  # no data from here to the end
-                return False, self.size_bytes - offset
-            return True, self.size_bytes - offset
-        if data > offset:
-            return False, min(data, self.size_bytes) - offset
-        hole = os.lseek(self._fd, offset, os.SEEK_HOLE)
-        return True, min(hole, self.size_bytes) - offset
+            # ENXIO: no data from here to the end. Anything else: no map is to be had, as of a block device.
+            return error.errno != errno.ENXIO, rest
+
+    def usage(self) -> Usage:
+        status = os.fstat(self._fd)
+        if self._spec.kind == "block":
+            return Usage(self.size_bytes)
+        system = os.fstatvfs(self._fd)
+        used = min(status.st_blocks * STAT_BLOCK_BYTES, self.size_bytes)
+        return Usage(used, system.f_bavail * system.f_frsize)
+
+    async def resize(self, size_bytes: int = 0) -> None:
+        self.size_bytes = await self._in_thread(lambda: self._grow(size_bytes))
+        if not self.read_only:
+            try:
+                await self.flush()
+            except OSError as error:
+                raise BackstoreError(
+                    f"{visible(self.path)} was enlarged, and the medium could not be made to keep it: "
+                    f"{describe(error)}.",
+                    check="Check the medium.",
+                ) from error
+
+    def _grow(self, size_bytes: int) -> int:
+        shown = visible(self.path)
+        actual = medium_bytes(self._fd)
+        wanted = size_bytes or actual // self.block_bytes * self.block_bytes
+        refuse_shrink(self.size_bytes, wanted)
+        if wanted % self.block_bytes:
+            raise BackstoreError(
+                f"{wanted} bytes are no multiple of the block size, {self.block_bytes}.",
+                check="Choose another size.",
+            )
+        if wanted > actual:
+            if self._spec.kind == "block" or self.read_only:
+                raise BackstoreError(
+                    f"{shown} has {actual} bytes, and {wanted} are asked for.",
+                    check="Enlarge the device first." if not self.read_only else "It is served read-only.",
+                )
+            try:
+                allocate(self._fd, actual, wanted, thin=self.thin)
+            except OSError as error:
+                os.ftruncate(self._fd, actual)
+                raise BackstoreError(
+                    f"There is no room for {wanted} bytes in {shown}: {describe(error)}.",
+                    check="Free some space, or choose a smaller size.",
+                ) from error
+        return wanted
+
+    async def prefetch(self, offset: int, length: int) -> None:
+        await self._in_thread(lambda: self._advise(offset, length))
+
+    def _advise(self, offset: int, length: int) -> None:
+        try:
+            os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            return  # a hint: the read that follows finds out
+
+    # Trouble
+
+    def examine(self) -> str:
+        shown = visible(self.path)
+        if self._cut:
+            return self._cut
+        try:
+            status = os.stat(self.path)
+            actual = medium_bytes(self._fd)
+        except FileNotFoundError:
+            return f"{shown} was deleted or moved"
+        except OSError as error:
+            return f"{shown} cannot be reached: {describe(error)}"
+        if identity_of(status) != self._identity:
+            return f"{shown} was replaced by another file"
+        if actual < self.size_bytes:
+            # Latched: when it grows again, what was cut off is gone, and the new end reads as zeros.
+            self._cut = f"{shown} was cut short: {actual} bytes where {self.size_bytes} are served"
+            self._fail(self._cut)
+        return self._cut
+
+    async def reopen(self) -> None:
+        async with self._flushing:  # no flush of the old file may end after the new one is there
+            opened = await self._in_thread(self._open_again)
+            self._identity = opened.identity
+            self.failed = self._cut = ""
+            self.write_cache = self._cached
+
+    def _open_again(self) -> OpenFile:
+        shown = visible(self.path)
+        # A lock belongs to the open file: the old one would keep us from having the same file again.
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        try:
+            opened = open_file(self._spec, claim=False)
+        except BackstoreError:
+            lock(self._fd, read_only=self.read_only, shown=shown)
+            raise
+        actual = medium_bytes(opened.fd)
+        if actual < self.size_bytes:
+            os.close(opened.fd)
+            lock(self._fd, read_only=self.read_only, shown=shown)
+            raise BackstoreError(
+                f"The backstore {shown} is too small: {actual} bytes where {self.size_bytes} are served.",
+                check="Bring the right file back, or remove the LUN and add it with the size that it has.",
+            )
+        self._put(opened.fd)
+        if self._spec.kind == "block" and not self.read_only:
+            # The old open file, which has just ended, held the claim to the device.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            opened = open_file(self._spec)
+            self._put(opened.fd)
+        return opened
+
+    def _put(self, fd: int) -> None:
+        """Let `fd` take the place of ours. The number stays: a thread may be using it, and must never meet
+        another file under it.
+        """
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
 
     def close(self) -> None:
         if self._fd >= 0:
