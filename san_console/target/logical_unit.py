@@ -58,6 +58,8 @@ class LogicalUnit:
         self.naa = naa
         self.block_bytes = backstore.block_bytes
         self.blocks = backstore.size_bytes // backstore.block_bytes
+        self.offline = ""
+        """Why no command reaches the medium; empty: the unit is online."""
         self.nexuses: set[UnitNexus] = set()
         self.seen_ports: dict[tuple[str, bytes], None] = {}
         """Initiator ports that were logged in before: they get "nexus loss" where a new one gets "power
@@ -96,10 +98,14 @@ class LogicalUnit:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def close(self) -> None:
-        """Wait for what still runs, make the data durable, let go of the backstore."""
+    async def settle(self) -> None:
+        """Wait until no command is with the backstore; who calls this has seen to it that none begins."""
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Wait for what still runs, make the data durable, let go of the backstore."""
+        await self.settle()
         try:
             if not self.backstore.read_only and not self.backstore.failed:
                 await self.backstore.flush()
@@ -124,12 +130,17 @@ class UnitNexus:
         self.unit = unit
         self.lun = lun
         self.mapped_read_only = read_only
-        self.read_only = read_only or unit.backstore.read_only
         self.lun_list = lun_list
         """The LUN numbers of the session, for REPORT LUNS."""
         self.attentions: list[Condition] = []
         self._commands = commands
-        self._blocks = unit.blocks
+        self.refresh()
+
+    def refresh(self) -> None:
+        """The unit has another size or backstore, or went offline or online."""
+        unit = self.unit
+        self.read_only = self.mapped_read_only or unit.backstore.read_only
+        self._blocks = 0 if unit.offline else unit.blocks
         self._block_bytes = unit.block_bytes
         self._read_nowait = unit.backstore.read_nowait
         self._write_nowait = unit.backstore.write_nowait
