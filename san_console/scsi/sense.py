@@ -58,19 +58,30 @@ class Condition(NamedTuple):
 
 # The conditions that a target for block devices needs, named as in the table of additional sense codes.
 NO_ADDITIONAL_SENSE = Condition(NO_SENSE, 0x00, 0x00)
+IDLE_CONDITION_BY_COMMAND = Condition(NO_SENSE, 0x5E, 0x03)
+STANDBY_CONDITION_BY_COMMAND = Condition(NO_SENSE, 0x5E, 0x04)
 LUN_NOT_READY = Condition(NOT_READY, 0x04, 0x00)
 LUN_BECOMING_READY = Condition(NOT_READY, 0x04, 0x01)
 INITIALIZING_COMMAND_REQUIRED = Condition(NOT_READY, 0x04, 0x02)
+SANITIZE_IN_PROGRESS = Condition(NOT_READY, 0x04, 0x1B)
 MEDIUM_NOT_PRESENT = Condition(NOT_READY, 0x3A, 0x00)
 WRITE_ERROR = Condition(MEDIUM_ERROR, 0x0C, 0x00)
 UNRECOVERED_READ_ERROR = Condition(MEDIUM_ERROR, 0x11, 0x00)
+SANITIZE_COMMAND_FAILED = Condition(MEDIUM_ERROR, 0x31, 0x03)
 INTERNAL_TARGET_FAILURE = Condition(HARDWARE_ERROR, 0x44, 0x00)
 PARAMETER_LIST_LENGTH_ERROR = Condition(ILLEGAL_REQUEST, 0x1A, 0x00)
 INVALID_OPCODE = Condition(ILLEGAL_REQUEST, 0x20, 0x00)
+INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT = Condition(ILLEGAL_REQUEST, 0x0E, 0x03)
 LBA_OUT_OF_RANGE = Condition(ILLEGAL_REQUEST, 0x21, 0x00)
 INVALID_FIELD_IN_CDB = Condition(ILLEGAL_REQUEST, 0x24, 0x00)
 LUN_NOT_SUPPORTED = Condition(ILLEGAL_REQUEST, 0x25, 0x00)
 INVALID_FIELD_IN_PARAMETER_LIST = Condition(ILLEGAL_REQUEST, 0x26, 0x00)
+TOO_MANY_CSCD_DESCRIPTORS = Condition(ILLEGAL_REQUEST, 0x26, 0x06)
+UNSUPPORTED_CSCD_DESCRIPTOR_TYPE = Condition(ILLEGAL_REQUEST, 0x26, 0x07)
+TOO_MANY_SEGMENT_DESCRIPTORS = Condition(ILLEGAL_REQUEST, 0x26, 0x08)
+UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE = Condition(ILLEGAL_REQUEST, 0x26, 0x09)
+INLINE_DATA_LENGTH_EXCEEDED = Condition(ILLEGAL_REQUEST, 0x26, 0x0B)
+OPERATION_IN_PROGRESS = Condition(ILLEGAL_REQUEST, 0x00, 0x16)
 SAVING_PARAMETERS_NOT_SUPPORTED = Condition(ILLEGAL_REQUEST, 0x39, 0x00)
 INSUFFICIENT_REGISTRATION_RESOURCES = Condition(ILLEGAL_REQUEST, 0x55, 0x04)
 INVALID_RELEASE = Condition(ILLEGAL_REQUEST, 0x26, 0x04)
@@ -88,8 +99,13 @@ COMMANDS_CLEARED_BY_ANOTHER_INITIATOR = Condition(UNIT_ATTENTION, 0x2F, 0x00)
 INQUIRY_DATA_CHANGED = Condition(UNIT_ATTENTION, 0x3F, 0x03)
 REPORTED_LUNS_DATA_CHANGED = Condition(UNIT_ATTENTION, 0x3F, 0x0E)
 WRITE_PROTECTED = Condition(DATA_PROTECT, 0x27, 0x00)
+SOFTWARE_WRITE_PROTECTED = Condition(DATA_PROTECT, 0x27, 0x02)
 SPACE_ALLOCATION_FAILED = Condition(DATA_PROTECT, 0x27, 0x07)
 MISCOMPARE_DURING_VERIFY = Condition(MISCOMPARE, 0x1D, 0x00)
+# What an EXTENDED COPY ends in when one of its segments fails (SPC-4 §6.4.5).
+COPY_SEGMENT_FAILED = Condition(COPY_ABORTED, 0x00, 0x00)
+UNREACHABLE_COPY_TARGET = Condition(COPY_ABORTED, 0x08, 0x04)
+COPY_TARGET_NOT_REACHABLE = Condition(COPY_ABORTED, 0x0D, 0x02)
 # RFC 7143 §11.4.7.2 names these for errors of the transport.
 UNEXPECTED_UNSOLICITED_DATA = Condition(ABORTED_COMMAND, 0x0C, 0x0C)
 NOT_ENOUGH_UNSOLICITED_DATA = Condition(ABORTED_COMMAND, 0x0C, 0x0D)
@@ -231,6 +247,11 @@ def field_pointer(octet: int, bit: int | None = None, *, in_cdb: bool = True) ->
     """
     first = _SKSV | (0x40 if in_cdb else 0) | (0 if bit is None else 0x08 | bit & 7)
     return bytes((first,)) + octet.to_bytes(2, "big")
+
+
+def progress(done: int, total: int) -> bytes:
+    """Sense-key specific octets with a progress indication: `done` of `total` (SPC-4 §4.5.2.4.4)."""
+    return bytes((_SKSV,)) + min(0xFFFF, done * 0x1_0000 // max(total, 1)).to_bytes(2, "big")
 
 
 def _check(key: int, asc: int, ascq: int, specific: bytes | None) -> None:

@@ -7,7 +7,8 @@ of that initiator, and it is what the iSCSI session calls. Commands come from th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from san_console.iscsi.target_task import TargetTask
 from san_console.scsi import opcodes as op
 from san_console.scsi.cdb_formats import FLAG_DPO, RW_10, RW_16
 from san_console.scsi.sense import INTERNAL_TARGET_FAILURE, INVALID_OPCODE, Condition
-from san_console.scsi.status import CHECK_CONDITION, GOOD
+from san_console.scsi.status import GOOD
 from san_console.target.backstore import Backstore, Buffer
 from san_console.target.check_condition import CheckCondition, medium_error
 from san_console.target.config import LunConfig
+from san_console.target.device_state import DeviceState
 
 if TYPE_CHECKING:
     from san_console.target.device_server import Command
@@ -60,6 +62,8 @@ class LogicalUnit:
         self.blocks = backstore.size_bytes // backstore.block_bytes
         self.offline = ""
         """Why no command reaches the medium; empty: the unit is online."""
+        self.device = DeviceState(write_cache=backstore.write_cache)
+        self.device.on_change = self._refresh
         self.nexuses: set[UnitNexus] = set()
         self.seen_ports: dict[tuple[str, bytes], None] = {}
         """Initiator ports that were logged in before: they get "nexus loss" where a new one gets "power
@@ -68,6 +72,17 @@ class LogicalUnit:
         self._on_error = on_error
         self._told_at = -ERROR_INTERVAL_S
         self._running: set[asyncio.Task[None]] = set()
+        self._alone = asyncio.Lock()
+
+    def _refresh(self) -> None:
+        for nexus in self.nexuses:
+            nexus.refresh()
+
+    @asynccontextmanager
+    async def exclusively(self, lba: int, blocks: int) -> AsyncIterator[None]:
+        """The range for one command alone (SBC-3 §4.23: COMPARE AND WRITE and its kind are atomic)."""
+        async with self._alone:
+            yield
 
     def remember_port(self, port: tuple[str, bytes]) -> None:
         """An initiator port (name, ISID) has logged in."""
@@ -126,12 +141,18 @@ class UnitNexus:
         lun: int,
         read_only: bool,
         lun_list: Callable[[], list[int]],
+        siblings: Callable[[], Iterable[UnitNexus]] = tuple,
+        group_tag: int = 0,
     ) -> None:
         self.unit = unit
         self.lun = lun
         self.mapped_read_only = read_only
         self.lun_list = lun_list
         """The LUN numbers of the session, for REPORT LUNS."""
+        self.siblings = siblings
+        """All LUNs of the same I_T nexus, this one too."""
+        self.group_tag = group_tag or unit.tpgt
+        """Target port group, and relative target port, of the session."""
         self.attentions: list[Condition] = []
         self._commands = commands
         self.refresh()
@@ -140,7 +161,7 @@ class UnitNexus:
         """The unit has another size or backstore, or went offline or online."""
         unit = self.unit
         self.read_only = self.mapped_read_only or unit.backstore.read_only
-        self._blocks = 0 if unit.offline else unit.blocks
+        self._blocks = 0 if unit.offline or not unit.device.plain else unit.blocks
         self._block_bytes = unit.block_bytes
         self._read_nowait = unit.backstore.read_nowait
         self._write_nowait = unit.backstore.write_nowait
@@ -195,16 +216,17 @@ class UnitNexus:
                 raise CheckCondition(self.attentions.pop(0))
             if command is None:
                 raise CheckCondition(INVALID_OPCODE)
+            self.unit.device.check(task.cdb)
             return command.data_out_bytes(self, task.cdb) if command.data_out_bytes else 0
         except CheckCondition as answer:
-            task.complete(CHECK_CONDITION, b"", answer.sense)
+            self._refuse(task, answer)
             return 0
 
     def execute(self, task: TargetTask) -> None:
         try:
             result = self._commands[task.cdb[0]].run(self, task)
         except CheckCondition as answer:
-            task.complete(CHECK_CONDITION, b"", answer.sense)
+            self._refuse(task, answer)
             return
         if isinstance(result, (bytes, bytearray, memoryview)):
             task.complete(GOOD, result)
@@ -219,9 +241,12 @@ class UnitNexus:
             task.complete(GOOD, data)
         except CheckCondition as answer:
             answered = True
-            task.complete(CHECK_CONDITION, b"", answer.sense)
+            self._refuse(task, answer)
         finally:
             if (
                 not answered
             ):  # an error of ours, on its way to the loop's handler: the initiator must not wait for ever
-                task.complete(CHECK_CONDITION, b"", CheckCondition(INTERNAL_TARGET_FAILURE).sense)
+                self._refuse(task, CheckCondition(INTERNAL_TARGET_FAILURE))
+
+    def _refuse(self, task: TargetTask, answer: CheckCondition) -> None:
+        task.complete(answer.status, b"", answer.sense_data(self.unit.device.mode.descriptor_sense))

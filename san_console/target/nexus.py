@@ -95,7 +95,14 @@ class SessionNexus:
                 nexus.add_attention(REPORTED_LUNS_DATA_CHANGED)
 
     def _add(self, lun: int, unit: LogicalUnit, read_only: bool) -> None:
-        nexus = UnitNexus(unit, COMMANDS, lun=lun, read_only=read_only, lun_list=self.lun_list)
+        nexus = UnitNexus(
+            unit,
+            COMMANDS,
+            lun=lun,
+            read_only=read_only,
+            lun_list=self.lun_list,
+            siblings=self.by_lun.values,
+        )
         port = (self.initiator_name, self.isid)
         # RFC 7143 §4.4.3.2: the end of a session is an I_T nexus loss to the initiator port that comes back.
         nexus.add_attention(NEXUS_LOSS_OCCURRED if port in unit.seen_ports else POWER_ON_RESET)
@@ -143,4 +150,5 @@ class SessionNexus:
                 # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b).
                 nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
             elif function != opcodes.TMF_ABORT_TASK_SET:
+                nexus.unit.device.reset()
                 nexus.unit.attention(DEVICE_RESET_OCCURRED)
