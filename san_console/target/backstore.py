@@ -114,6 +114,8 @@ class Backstore(ABC):
     """True when a write is acknowledged before it is on the medium: the WCE bit follows from it. May be set
     at any time; who clears it calls `flush` then, since what was acknowledged before may still be volatile.
     """
+    volatile: bool = False
+    """True when `close` loses the data, so that the LUN keeps its store while it is offline."""
     failed: str = ""
     """Why nothing can be written any more until `reopen`; empty: it works."""
 

@@ -27,6 +27,8 @@ class MemoryBackstore(Backstore):
     (mincore) is about residence, and swapping would change it.
     """
 
+    volatile = True
+
     def __init__(self, spec: BackstoreSpec) -> None:
         self.size_bytes = spec.size_bytes
         self.block_bytes = spec.block_bytes
@@ -151,6 +153,8 @@ _ZEROS = memoryview(bytes(1 << 20))
 
 class NullBackstore(Backstore):
     """Reads zeros, forgets writes."""
+
+    volatile = True
 
     def __init__(self, spec: BackstoreSpec) -> None:
         self.size_bytes = spec.size_bytes
