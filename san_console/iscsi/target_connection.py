@@ -79,7 +79,8 @@ class TargetConnection:
         self.max_data_in_bytes = min(parameters.peer_max_recv_data_segment_bytes, parameters.max_burst_bytes)
         self.max_send_bytes = parameters.peer_max_recv_data_segment_bytes
         self._max_burst_bytes = parameters.max_burst_bytes
-        self._digests = self.header_digest or self.data_digest
+        # From error recovery level 1 on, what was sent is kept until it is acknowledged (§7.1.4).
+        self._fast = parameters.error_recovery_level == 0 and not session.discovery
         self._receiving = False
         self.responses = Responses(self)
         self.transfers = WriteTransfers(self)
@@ -103,7 +104,7 @@ class TargetConnection:
         try:
             left = limit
             while left > 0 and not self.closing and not self.session.reads_full:
-                if not self._digests and not self.session.discovery and self.session.straight:
+                if self._fast and self.session.straight:
                     left -= fast_commands(self, left)
                     if left <= 0 or self.output_bytes >= OUTPUT_BATCH_BYTES:
                         return True

@@ -18,13 +18,12 @@ class ReceiveBuffer:
     much again, hence the caller (the framer) bounds what a peer may make it hold, through `reserve`.
     """
 
-    __slots__ = ("_buffer", "_end", "_start", "_view")
+    __slots__ = ("_end", "_start", "_view")
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"a receive buffer needs room for at least one octet, not {capacity}")
-        self._buffer = bytearray(capacity)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(capacity))
         self._start = 0
         self._end = 0
 
@@ -35,11 +34,11 @@ class ReceiveBuffer:
     @property
     def capacity(self) -> int:
         """Octets that fit in all, read or unread."""
-        return len(self._buffer)
+        return len(self._view)
 
     def writable(self) -> memoryview:
         """Space for `recv_into`, at least one octet; views given out before are no longer valid."""
-        capacity = len(self._buffer)
+        capacity = len(self._view)
         if self._start == self._end:
             self._start = self._end = 0
         elif capacity - self._end < MIN_FREE_BYTES and self._start:
@@ -50,8 +49,8 @@ class ReceiveBuffer:
 
     def wrote(self, n: int) -> None:
         """`n` octets were written at the front of the last `writable()`."""
-        if not 0 <= n <= len(self._buffer) - self._end:
-            raise ValueError(f"{n} octets written where {len(self._buffer) - self._end} had room")
+        if not 0 <= n <= len(self._view) - self._end:
+            raise ValueError(f"{n} octets written where {len(self._view) - self._end} had room")
         self._end += n
 
     def readable(self) -> memoryview:
@@ -66,9 +65,9 @@ class ReceiveBuffer:
 
     def reserve(self, n_bytes: int) -> None:
         """Make sure that `n_bytes` octets, counted from the first unread one, fit without growing again."""
-        if n_bytes > len(self._buffer):
+        if n_bytes > len(self._view):
             self._grow(n_bytes)
-        elif n_bytes > len(self._buffer) - self._start:
+        elif n_bytes > len(self._view) - self._start:
             self._compact()
 
     def _compact(self) -> None:
@@ -79,7 +78,7 @@ class ReceiveBuffer:
 
     def _grow(self, capacity: int) -> None:
         unread = self._end - self._start
-        buffer = bytearray(capacity)
-        buffer[:unread] = self._view[self._start : self._end]
-        self._buffer, self._view = buffer, memoryview(buffer)
+        view = memoryview(bytearray(capacity))
+        view[:unread] = self._view[self._start : self._end]
+        self._view = view
         self._start, self._end = 0, unread
