@@ -17,7 +17,12 @@ from weakref import WeakKeyDictionary
 
 from san_console.names.display import visible
 from san_console.scsi.designators import naa_from_seed
-from san_console.scsi.sense import CAPACITY_DATA_CHANGED, UNIT_ATTENTION, Condition
+from san_console.scsi.sense import (
+    CAPACITY_DATA_CHANGED,
+    MODE_PARAMETERS_CHANGED,
+    UNIT_ATTENTION,
+    Condition,
+)
 from san_console.target.backstore import Backstore, refuse_shrink
 from san_console.target.backstore_memory import OfflineBackstore
 from san_console.target.backstores import open_backstore
@@ -83,40 +88,68 @@ def _open_all(luns: list[LunConfig], pool: Executor, strict: bool) -> list[Backs
 
 def _open(lun: LunConfig, pool: Executor, strict: bool) -> Backstore:
     spec = lun.backstore
-    if not lun.online and _has_medium(spec):
-        return OfflineBackstore(spec, TAKEN_OFFLINE)
-    try:
-        store = open_backstore(spec if strict else replace(spec, create=False), pool)
-    except BackstoreError as error:
-        if strict:
-            raise
-        return OfflineBackstore(spec, error.cause)
-    _set_cache(store, lun)
-    return store
-
-
-def _has_medium(spec: BackstoreSpec) -> bool:
-    return spec.kind in ("file", "block")
-
-
-def _set_cache(store: Backstore, lun: LunConfig) -> None:
+    store: Backstore
+    if not lun.online and spec.kind in ("file", "block"):
+        store = OfflineBackstore(spec, TAKEN_OFFLINE)
+    else:
+        try:
+            store = open_backstore(spec if strict else replace(spec, create=False), pool)
+        except BackstoreError as error:
+            if strict:
+                raise
+            store = OfflineBackstore(spec, error.cause)
     # One that has no cache stays as it is: there is nothing to turn on.
     store.write_cache = store.write_cache and lun.write_cache
+    return store
 
 
 def _unit(
     config: TargetConfig, lun: LunConfig, store: Backstore, on_error: Callable[[str], None]
 ) -> LogicalUnit:
-    seed = identity_seed(config.name, lun)
+    serial, naa = _identity(config.name, lun)
     return LogicalUnit(
         lun,
         store,
         target_name=config.name,
         tpgt=config.groups[0].tag,
-        serial=lun.serial or hashlib.sha256(b"serial\0" + seed).hexdigest()[:SERIAL_CHARACTERS],
-        naa=naa_from_seed(seed),
+        serial=serial,
+        naa=naa,
         on_error=on_error,
     )
+
+
+def _identity(target: str, lun: LunConfig) -> tuple[str, bytes]:
+    seed = identity_seed(target, lun)
+    serial = lun.serial or hashlib.sha256(b"serial\0" + seed).hexdigest()[:SERIAL_CHARACTERS]
+    return serial, naa_from_seed(seed)
+
+
+def rename_unit(unit: LogicalUnit, lun: LunConfig) -> None:
+    """Let a unit say of itself what `lun` says: names, serial number, identity, geometry, threshold."""
+    unit.config = lun
+    unit.serial, unit.naa = _identity(unit.target_name, lun)
+
+
+async def set_write_cache(unit: LogicalUnit, on: bool) -> None:
+    """The operator turns the write cache on or off; initiators are told. A store that has none stays so.
+
+    Raises BackstoreError when what was in the cache could not be made durable; it is off then all the same.
+    """
+    unit.config = replace(unit.config, write_cache=on)
+    store = unit.backstore
+    if store.volatile or store.write_cache == on:
+        return
+    store.write_cache = unit.device.mode.write_cache = unit.device.default_mode.write_cache = on
+    unit.attention(MODE_PARAMETERS_CHANGED)
+    if not on and not (unit.offline or store.read_only):
+        try:
+            await store.flush()
+        except OSError as error:
+            unit.report_error(error, writing=True)
+            raise BackstoreError(
+                f"What the cache of LUN {visible(unit.config.name)} held may be lost: {error.strerror}.",
+                check="Check the medium.",
+            ) from error
 
 
 async def close_units(units: Iterable[LogicalUnit]) -> None:
@@ -184,6 +217,7 @@ async def set_online(unit: LogicalUnit, online: bool, pool: Executor) -> None:
 async def _let_go(unit: LogicalUnit) -> None:
     store = unit.backstore
     unit.backstore = OfflineBackstore(_spec_of(unit), TAKEN_OFFLINE)
+    unit.backstore.write_cache = store.write_cache
     _refresh(unit)
     try:
         if not store.read_only and not store.failed:
@@ -230,7 +264,7 @@ def _open_again(unit: LogicalUnit, pool: Executor) -> Backstore:
     except BackstoreError:
         store.close()
         raise
-    _set_cache(store, unit.config)
+    store.write_cache = unit.backstore.write_cache  # what an initiator may have chosen stays
     return store
 
 

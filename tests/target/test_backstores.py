@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from san_console.target import backstore_file
-from san_console.target.backstore import Backstore, ReadArena
-from san_console.target.backstore_file import FileBackstore
+from san_console.target.backstore import Backstore, ReadArena, Usage
 from san_console.target.backstores import open_backstore
 from san_console.target.config import BackstoreSpec, parse_spec
 from san_console.target.errors import BackstoreError
@@ -72,8 +71,7 @@ async def test_extents_cover_the_store(store: Backstore) -> None:
         found.append((offset, allocated))
         offset += length
     assert offset == SIZE
-    if isinstance(store, FileBackstore) and store.thin:
-        assert found == [(0, False), (65536, True), (69632, False)]
+    assert found == ([(0, False), (65536, True), (69632, False)] if store.thin else [(0, True)])
 
 
 def test_null_forgets(pool: ThreadPoolExecutor) -> None:
@@ -82,6 +80,7 @@ def test_null_forgets(pool: ThreadPoolExecutor) -> None:
     assert store.read_nowait(0, 512, ReadArena(512)) == bytes(512)
     assert len(store.read_nowait(0, 2 << 20, ReadArena(512)) or b"") == 2 << 20
     assert store.extent(0) == (False, 4 << 20)
+    assert store.usage() == Usage(0)
     store.close()
 
 
