@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from san_console.iscsi import opcodes
 from san_console.iscsi.target_device import LogicalUnit as UnitInterface
 from san_console.iscsi.target_session import TargetSession
+from san_console.iscsi.target_task import TargetTask
 from san_console.names.lun import encode_lun_u64
 from san_console.scsi.sense import (
     COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
@@ -22,6 +23,7 @@ from san_console.target.config import PortalGroup, TargetConfig
 from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.primary_commands import UnmappedUnit
+from san_console.target.unit_nexus import InitiatorPort
 
 
 class ServedTarget:
@@ -101,15 +103,20 @@ class SessionNexus:
             lun=lun,
             read_only=read_only,
             lun_list=self.lun_list,
+            port=InitiatorPort(self.initiator_name, self.isid),
+            group_tag=self.group.tag,
             siblings=self.by_lun.values,
+            tasks=lambda: self._tasks(lun),
         )
-        port = (self.initiator_name, self.isid)
         # RFC 7143 §4.4.3.2: the end of a session is an I_T nexus loss to the initiator port that comes back.
-        nexus.add_attention(NEXUS_LOSS_OCCURRED if port in unit.seen_ports else POWER_ON_RESET)
-        unit.remember_port(port)
+        nexus.add_attention(NEXUS_LOSS_OCCURRED if nexus.id in unit.seen_ports else POWER_ON_RESET)
+        unit.remember_port(nexus.id)
         unit.nexuses.add(nexus)
         self.by_lun[lun] = nexus
         self.units[encode_lun_u64(lun)] = nexus
+
+    def _tasks(self, lun: int) -> list[TargetTask]:
+        return self.session.tasks_of(encode_lun_u64(lun)) if self.session is not None else []
 
     def _unmap(self, lun: int) -> None:
         nexus = self.by_lun.pop(lun)

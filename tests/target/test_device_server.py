@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from san_console.iscsi.opcodes import ATTR_SIMPLE
+from san_console.iscsi.target_task import RUNNING
 from san_console.names.lun import encode_lun_u64
 from san_console.scsi import capacity, cdb, inquiry, luns, mode, vpd
 from san_console.scsi import opcodes as op
@@ -31,6 +33,9 @@ class FakeTask:
 
     def __init__(self, command: bytes, data: bytes = b"") -> None:
         self.cdb = command.ljust(16, b"\0")
+        self.flags = ATTR_SIMPLE
+        self.state = RUNNING
+        self.on_gone: Callable[[], None] | None = None
         self.data_out = memoryview(data)
         self.answer: tuple[int, bytes, bytes] | None = None
         self.done = asyncio.Event()
