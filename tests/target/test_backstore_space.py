@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from san_console.target.backstore import Backstore, Buffer, ReadArena, Usage
+from san_console.target.backstore import Backstore, Buffer, Usage
 from san_console.target.backstore_memory import PAGE_BYTES
 from san_console.target.backstores import open_backstore
 from san_console.target.config import BackstoreSpec, parse_spec
 from san_console.target.errors import BackstoreError
+from tests.target.media import Heap
 
 SIZE = 1 << 20
 
@@ -115,7 +116,7 @@ async def test_an_answer_does_not_change_while_it_is_sent(pool: ThreadPoolExecut
     """Its data digest may be computed already."""
     store = open_backstore(parse_spec("memory:1M,thin"), pool)
     assert store.write_nowait(0, b"1" * 4096)
-    now, later = store.read_nowait(0, 4096, ReadArena(4096)), await store.read(0, 4096)
+    now, later = store.read_nowait(0, 4096, Heap()), await store.read(0, 4096)
     assert store.write_nowait(0, b"2" * 4096)
     await store.unmap([(0, 4096)])
     assert bytes(now or b"") == bytes(later) == b"1" * 4096
@@ -207,7 +208,7 @@ class Least(Backstore):
 
 
 async def test_four_methods_make_a_backstore() -> None:
-    store, arena = Least(), ReadArena(4096)
+    store, arena = Least(), Heap()
     assert store.read_nowait(0, 512, arena) is None
     assert not store.write_nowait(0, b"x" * 512)
     await store.write(0, b"x" * (3 << 20))

@@ -17,6 +17,7 @@ from san_console.target.backstore import Backstore, ReadArena, Usage
 from san_console.target.backstores import open_backstore
 from san_console.target.config import BackstoreSpec, parse_spec
 from san_console.target.errors import BackstoreError
+from tests.target.media import Heap
 
 SIZE = 1 << 20
 
@@ -38,7 +39,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, pool: ThreadPoolExecut
 
 
 async def test_what_is_written_is_read(store: Backstore) -> None:
-    arena = ReadArena(65536)
+    arena = Heap()
     data = os.urandom(8192)
     assert store.write_nowait(512, data)
     assert await store.read(512, 8192) == data
@@ -77,8 +78,8 @@ async def test_extents_cover_the_store(store: Backstore) -> None:
 def test_null_forgets(pool: ThreadPoolExecutor) -> None:
     store = open_backstore(parse_spec("null:4M"), pool)
     assert store.write_nowait(0, b"x" * 512)
-    assert store.read_nowait(0, 512, ReadArena(512)) == bytes(512)
-    assert len(store.read_nowait(0, 2 << 20, ReadArena(512)) or b"") == 2 << 20
+    assert store.read_nowait(0, 512, Heap()) == bytes(512)
+    assert len(store.read_nowait(0, 2 << 20, Heap()) or b"") == 2 << 20
     assert store.extent(0) == (False, 4 << 20)
     assert store.usage() == Usage(0)
     store.close()
@@ -166,7 +167,7 @@ async def test_a_file_that_became_shorter_is_an_error_not_zeros(
     path = tmp_path / "disk"
     store = open_backstore(parse_spec(f"file:{path},size=1M"), pool)
     os.truncate(path, 4096)
-    assert store.read_nowait(4096, 512, ReadArena(512)) is None
+    assert store.read_nowait(4096, 512, Heap()) is None
     with pytest.raises(OSError, match="shorter"):
         await store.read(4096, 512)
     store.close()
@@ -273,12 +274,12 @@ async def test_a_file_system_without_nowait(
 
     monkeypatch.setattr(os, "preadv", unable)
     store = open_backstore(parse_spec(f"file:{path}"), pool)
-    assert store.read_nowait(0, 512, ReadArena(512)) is None
+    assert store.read_nowait(0, 512, Heap()) is None
     assert bytes(await store.read(0, 512)) == b"d" * 512
     store.close()
     monkeypatch.setattr(backstore_file, "_is_tmpfs", lambda _: True)
     store = open_backstore(parse_spec(f"file:{path}"), pool)
-    assert bytes(store.read_nowait(0, 512, ReadArena(512)) or b"") == b"d" * 512
+    assert bytes(store.read_nowait(0, 512, Heap()) or b"") == b"d" * 512
     store.close()
 
 
@@ -302,7 +303,7 @@ def test_tmpfs_is_memory(pool: ThreadPoolExecutor) -> None:
     path = Path("/dev/shm") / f"san-console-test-{os.getpid()}"
     try:
         store = open_backstore(parse_spec(f"file:{path},size=64K"), pool)
-        assert store.read_nowait(0, 512, ReadArena(512)) is not None
+        assert store.read_nowait(0, 512, Heap()) is not None
         store.close()
     finally:
         path.unlink(missing_ok=True)
