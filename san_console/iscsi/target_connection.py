@@ -7,6 +7,8 @@ loop over the receive buffer, without an object per PDU: that loop decides how f
 
 from __future__ import annotations
 
+import struct
+from collections import deque
 from collections.abc import Callable
 
 from san_console.iscsi import opcodes
@@ -26,7 +28,9 @@ from san_console.iscsi.opcodes import (
     SCSI_COMMAND,
     WRITE,
 )
+from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Reject, ScsiCommand
+from san_console.iscsi.target_command_order import HeldCommand
 from san_console.iscsi.target_data_in import GOOD, Responses
 from san_console.iscsi.target_data_out import WriteTransfers
 from san_console.iscsi.target_device import Arena, Buffer
@@ -34,10 +38,14 @@ from san_console.iscsi.target_fast_path import BHS_BYTES, OUTPUT_BATCH_BYTES, fa
 from san_console.iscsi.target_framing import TargetFramer
 from san_console.iscsi.target_requests import Requests
 from san_console.iscsi.target_sense import INVALID_FIELD_IN_COMMAND_IU
-from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, HeldCommand, TargetSession
-from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TRANSFERRING, TargetTask
+from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, TargetSession
+from san_console.iscsi.target_snack import SnackKeeper
+from san_console.iscsi.target_task import ANSWERED, RUNNING, TRANSFERRING, TargetTask
 
 CHECK_CONDITION = 0x02
+PROTOCOL_LEVEL_7144 = 2  # command priorities (RFC 7144 §5.1.1)
+_EXP_STAT_SN = struct.Struct(">28xI16x")  # in the header of every initiator PDU
+assert _EXP_STAT_SN.size == BHS_BYTES
 _READ_ONLY = FINAL | READ
 _DIRECTIONS = FINAL | READ | WRITE | ATTR_SPECIAL  # their order is for the logical unit
 
@@ -49,7 +57,8 @@ def _nobody() -> None:
 class TargetConnection:
     """`output`, of `output_bytes` in all, is to be sent in order; when `closing` is set, close after that.
 
-    `wake` is called when there is something to send that came up outside of `receive`.
+    `wake` is called when there is something to send that came up outside of `receive`. `parameters` are those
+    of the login of this connection: digests and MaxRecvDataSegmentLength are its own.
     """
 
     def __init__(
@@ -63,16 +72,26 @@ class TargetConnection:
         now: float,
         nop_in_interval_s: float,
         nop_in_timeout_s: float,
+        parameters: OperationalParameters | None = None,
     ) -> None:
-        parameters = session.parameters
+        if parameters is None:
+            parameters = session.parameters
         self.session = session
         self.framer = framer
         self.arena = arena
         self.cid = cid
         self.stat_sn = stat_sn
+        self.exp_stat_sn = stat_sn
+        """What the initiator has acknowledged: all status below it."""
         self.output: list[Buffer] = []
         self.output_bytes = 0
         self.closing = False
+        self.closed = False
+        """The socket is gone: nothing is sent any more."""
+        self.suspended = False
+        """Logged out or lost: answers to its tasks wait for their reassignment, if there is one."""
+        self.logging_out = False
+        self.immediate_tasks = 0
         self.wake: Callable[[], None] = _nobody
         self.header_digest = parameters.header_digest == "CRC32C"
         self.data_digest = parameters.data_digest == "CRC32C"
@@ -81,15 +100,20 @@ class TargetConnection:
         self._max_burst_bytes = parameters.max_burst_bytes
         # From error recovery level 1 on, what was sent is kept until it is acknowledged (§7.1.4).
         self._fast = parameters.error_recovery_level == 0 and not session.discovery
+        self._acknowledges = not self._fast or parameters.max_connections > 1
+        self._unacknowledged: deque[tuple[int, TargetTask]] = deque()
         self._receiving = False
+        self.snacks = SnackKeeper(self) if parameters.error_recovery_level else None
         self.responses = Responses(self)
         self.transfers = WriteTransfers(self)
         self.requests = Requests(self, nop_in_interval_s, nop_in_timeout_s, now)
+        if self.snacks is not None:
+            self.requests.handlers[opcodes.SNACK_REQUEST] = self.snacks.receive
         framer.header_digest = self.header_digest
         framer.data_digest = self.data_digest
         framer.max_data_segment_bytes = parameters.max_recv_data_segment_bytes
         framer.expected_opcodes = None
-        session.connections[cid] = self
+        session.attach(self)
 
     # Receiving
 
@@ -113,8 +137,8 @@ class TargetConnection:
                     return False
                 left -= 1
                 self._handle(frame)
-                if not self.session.straight:
-                    self.session.release_held()
+                if not self.session.order.empty:
+                    self.session.order.release()
                 if self.output_bytes >= OUTPUT_BATCH_BYTES:
                     return True
             return not self.closing
@@ -122,7 +146,7 @@ class TargetConnection:
             self._receiving = False
 
     def replay(self, command: HeldCommand) -> None:
-        """A command that was held back has its turn now."""
+        """A command that was held back has its turn now, and then the data that came after it."""
         self._handle(
             Frame(
                 command.opcode,
@@ -132,27 +156,49 @@ class TargetConnection:
                 True,
             )
         )
+        for frame in command.data_out:
+            self._handle(frame)
 
     def _handle(self, frame: Frame) -> None:
         opcode = frame.opcode
-        if self.session.discovery and opcode not in _DISCOVERY_OPCODES:
+        session = self.session
+        if self._acknowledges:
+            self._acknowledged(_EXP_STAT_SN.unpack(frame.bhs)[0])
+        if session.discovery and opcode not in _DISCOVERY_OPCODES:
             self.reject(REJECT_PROTOCOL_ERROR, frame.bhs)
-        elif opcode == SCSI_COMMAND:
+        elif opcode == SCSI_COMMAND and not self.logging_out:
             self._scsi_command(frame)
         elif opcode == opcodes.SCSI_DATA_OUT:
-            self.transfers.receive(frame)
+            if not session.order.watches_data or not session.order.takes_data(self, frame):
+                self.transfers.receive(frame)
         else:
             handler = self.requests.handlers.get(opcode)
-            if handler is not None:
+            if self.logging_out and opcode not in _AFTER_LOGOUT:
+                self.reject(REJECT_PROTOCOL_ERROR, frame.bhs)  # §11.14: no new request after the logout
+            elif handler is not None:
                 handler(frame)
             else:
                 self.reject(_REFUSED.get(opcode, REJECT_COMMAND_NOT_SUPPORTED), frame.bhs)
+
+    def _acknowledged(self, exp_stat_sn: int) -> None:
+        """The initiator has all responses below `exp_stat_sn` (§4.2.2.2); numbers never sent are ignored."""
+        if not 0 < (exp_stat_sn - self.exp_stat_sn) & MASK <= (self.stat_sn - self.exp_stat_sn) & MASK:
+            return
+        old = self.exp_stat_sn
+        self.exp_stat_sn = exp_stat_sn
+        if self.snacks is not None:
+            self.snacks.acknowledge(exp_stat_sn)
+        unacknowledged = self._unacknowledged
+        while unacknowledged and (unacknowledged[0][0] - old) & MASK < (exp_stat_sn - old) & MASK:
+            self.session.recovery.acknowledged(unacknowledged.popleft()[1])
+        if self.session.fence.busy:
+            self.session.fence.acknowledged(self)
 
     def in_order(self, frame: Frame, cmd_sn: int) -> bool:
         """True when the command in `frame` may be executed now; else it was held back, or dropped."""
         if frame.bhs[0] & IMMEDIATE or self.session.admit(cmd_sn):
             return True
-        self.session.hold(
+        self.session.order.hold(
             cmd_sn, HeldCommand(self, frame.opcode, bytes(frame.bhs), bytes(frame.ahs), bytes(frame.data))
         )
         return False
@@ -166,8 +212,9 @@ class TargetConnection:
             # (§7.3, §7.8).
             session.counters.digest_errors += 1
             self.reject(REJECT_DATA_DIGEST_ERROR, frame.bhs)
+            session.order.discard_data(self, frame.bhs)
             return
-        if itt == RESERVED_TAG:
+        if itt == RESERVED_TAG or itt in session.requests:
             self.reject(REJECT_INVALID_PDU_FIELD, frame.bhs)
             return
         # The tag is looked at before the order (§4.2.2.1): a retry of a running command is no new command.
@@ -175,19 +222,27 @@ class TargetConnection:
         if existing is not None:
             if existing.cmd_sn == command.cmd_sn and not command.immediate:
                 return
-            if existing.state == ABORTED and existing.transfer_open:
+            if existing.lingering:
                 session.task_gone(existing)
             else:
                 self.reject(REJECT_TASK_IN_PROGRESS, frame.bhs)
                 return
-        if command.immediate and session.immediate_tasks >= MAX_IMMEDIATE_TASKS:
+        if command.immediate and self.immediate_tasks >= MAX_IMMEDIATE_TASKS:
             self.reject(REJECT_TOO_MANY_IMMEDIATE_COMMANDS, frame.bhs)
             return
         if not self.in_order(frame, command.cmd_sn):
             return
         session.counters.commands += 1
+        session.order.started(itt)
+        session.recovery.started(itt)
         unit = session.nexus.units.get(command.lun, session.nexus.unmapped)
-        if command.flags & _DIRECTIONS == _READ_ONLY and not frame.ahs and not command.immediate:
+        if (
+            self._fast
+            and not session.fence.busy
+            and command.flags & _DIRECTIONS == _READ_ONLY
+            and not frame.ahs
+            and not command.immediate
+        ):
             data = unit.read_now(command.cdb, command.expected_data_transfer_length, self.arena)
             if data is not None:
                 session.command_done()
@@ -207,6 +262,7 @@ class TargetConnection:
             command.flags,
             command.cmd_sn,
             command.immediate,
+            command.priority if session.parameters.protocol_level >= PROTOCOL_LEVEL_7144 else 0,
         )
         session.add_task(task)
         if task.write:
@@ -248,11 +304,26 @@ class TargetConnection:
         """Queue one PDU; `bhs` already holds the length of `data`, which must not change until it was
         sent.
         """
+        if self.closed:
+            return
         buffers = encode(bhs, data, header_digest=self.header_digest, data_digest=self.data_digest)
         self.output += buffers
         self.output_bytes += sum(map(len, buffers))
         if not self._receiving:
             self.wake()
+
+    def send_numbered(self, stat_sn: int, bhs: bytes, data: Buffer = b"") -> None:
+        """Queue a PDU that has consumed `stat_sn`; until it is acknowledged, it may be asked for again."""
+        if self.snacks is not None:
+            self.snacks.keep(stat_sn, bhs, data)
+        self.send(bhs, data)
+
+    def close(self, reason: str) -> None:
+        """Have the socket closed when the output has left."""
+        if not self.closing:
+            self.closing = True
+            self.wake()
+            self.session.on_close_connection(self, reason)
 
     def set_max_send_bytes(self, length: int) -> None:
         """The initiator takes data segments of `length` bytes from now on."""
@@ -265,22 +336,43 @@ class TargetConnection:
         self.stat_sn = (stat_sn + 1) & MASK
         return stat_sn
 
-    def reject(self, reason: int, bhs: memoryview | bytes) -> None:
-        """Send a Reject with the header of the refused PDU (§11.17)."""
+    def reject(self, reason: int, bhs: memoryview | bytes, *, data_sn: int = 0) -> None:
+        """Send a Reject with the header of the refused PDU; `data_sn` as §11.17.2 has it for a SNACK."""
         self.session.counters.rejects += 1
         pdu = Reject(
             reason=reason,
             stat_sn=self.take_stat_sn(),
             exp_cmd_sn=self.session.exp_cmd_sn,
             max_cmd_sn=self.session.max_cmd_sn,
+            data_sn=data_sn,
         )
-        self.send(pdu.pack(BHS_BYTES), bytes(bhs))
+        self.send_numbered(pdu.stat_sn, pdu.pack(BHS_BYTES), bytes(bhs))
+
+    # Answers
 
     def send_status(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
         """The task ends with this status, `data` first."""
-        task.state = DONE
+        if task.state == ANSWERED:
+            return  # it waits already
         session = self.session
-        session.task_gone(task)
+        if self.suspended or (
+            session.fence.busy
+            and session.fence.hold(
+                self, task.lun, status == CHECK_CONDITION, lambda: self._send_waiting(task)
+            )
+        ):
+            session.recovery.park(task, status, data, sense)
+        else:
+            self._answer(task, status, data, sense)
+
+    def _send_waiting(self, task: TargetTask) -> None:
+        """The answer of a task that has waited for a fence; it may have been aborted since."""
+        if task.state == ANSWERED and task.result is not None and not task.connection.suspended:
+            task.connection._answer(task, *task.result)
+
+    def _answer(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
+        session = self.session
+        session.answered(task)
         counters = session.counters
         if status == CHECK_CONDITION:
             counters.errors += 1
@@ -290,11 +382,32 @@ class TargetConnection:
         elif data:
             counters.reads += 1
             counters.read_bytes += min(len(data), task.edtl)
+        if not self._fast:
+            data = bytes(data)  # its memory may be used again before the initiator has acknowledged it
         self.responses.respond(task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense)
+        if session.recovery.enabled:
+            task.result = (status, data, sense)
+            self._keep(task)
+
+    def _keep(self, task: TargetTask) -> None:
+        self.session.recovery.retain(task)
+        self._unacknowledged.append(((self.stat_sn - 1) & MASK, task))
+
+    def resume_answer(self, task: TargetTask, exp_data_sn: int) -> None:
+        """The task was reassigned to this connection with its result: send what is missing of it."""
+        self.responses.resume(task, exp_data_sn)
+        self._keep(task)
+
+    def send_aborted(self, task: TargetTask, status: int) -> None:
+        """Another initiator has aborted the task: it ends with `status` (TASK ABORTED) and no data."""
+        if not self.suspended and not self.closing:
+            self.responses.respond(task.itt, task.flags, task.edtl, 0, status, b"", b"")
 
 
 # RFC 7143 §4.3: a discovery session carries SendTargets and Logout; NOP is harmless.
 _DISCOVERY_OPCODES = frozenset({opcodes.TEXT_REQUEST, opcodes.LOGOUT_REQUEST, opcodes.NOP_OUT})
+# What may still come while a logout waits for the end of its tasks: data for them, and answers to NOP-Ins.
+_AFTER_LOGOUT = frozenset({opcodes.NOP_OUT, opcodes.SNACK_REQUEST, opcodes.LOGOUT_REQUEST})
 # Known opcodes that have no place in this phase or direction; anything else is an opcode that nobody
 # assigned.
 _REFUSED = {

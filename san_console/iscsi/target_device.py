@@ -75,3 +75,21 @@ class Nexus(Protocol):
     def reset(self, lun: int | None, function: int) -> None:
         """The tasks are gone; do to the units what the task management `function` asks for besides."""
         ...
+
+    def all_sessions(self) -> Iterable[TargetSession]:
+        """All sessions with the target: what a target cold reset ends."""
+        ...
+
+    def commands_cleared(self, lun: int) -> None:
+        """Tasks for the raw LUN field `lun` were ended by an iSCSI event: establish the unit attention of RFC
+        7143 §11.14.5 (47h/7Fh) for this nexus.
+        """
+        ...
+
+    def reports_aborted(self, lun: int) -> bool:
+        """TAS of the Control mode page: tasks that others abort end in TASK ABORTED status."""
+        ...
+
+    def pending_attention(self, lun: int) -> tuple[int, int, int, int] | None:
+        """The first unit attention that waits for this nexus: how many wait, sense key, ASC, ASCQ."""
+        ...

@@ -2,7 +2,8 @@
 §4.2, §6).
 
 Sans-I/O. Connections hand commands over in the order of their PDUs; the session puts them into the order
-of CmdSN, holds back what came too early, and knows every task by its Initiator Task Tag.
+of CmdSN, and knows every task by its Initiator Task Tag. What needs state of its own is in objects that the
+session owns: the order of commands, waiting for aborts, lost connections, response fences, messages.
 """
 
 from __future__ import annotations
@@ -12,24 +13,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.negotiation import OperationalParameters
 from san_console.iscsi.opcodes import RESERVED_TAG
-from san_console.iscsi.target_abort import AbortWait
+from san_console.iscsi.target_abort import AbortWaits
+from san_console.iscsi.target_async import AsyncMessages
+from san_console.iscsi.target_command_order import CommandOrder
 from san_console.iscsi.target_device import Nexus
-from san_console.iscsi.target_task import ABORTED, RUNNING, TargetTask
+from san_console.iscsi.target_fence import ResponseFence
+from san_console.iscsi.target_recovery import ConnectionRecovery
+from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TargetTask
 
 if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
 
 MASK = 0xFFFFFFFF
-HALF = 0x80000000
 DEFAULT_COMMAND_WINDOW = 128
-MAX_HELD_BYTES = 8 << 20  # immediate data that waits for a missing CmdSN; beyond, the peer is not worth it
 # Buffers of writes in transfer, per session; more writes wait for their first R2T.
 MAX_TRANSFER_BYTES = 64 << 20
 MAX_PENDING_READ_BYTES = 32 << 20  # reads that run or wait to be sent; beyond, no more commands are taken in
-MAX_IMMEDIATE_TASKS = 16  # RFC 7143 §4.2.2.1 wants at least one TMF and one other per connection
+MAX_IMMEDIATE_TASKS = 16  # per connection; RFC 7143 §4.2.2.1 wants one TMF and one other at least
+TASK_ABORTED = 0x40  # SAM-5 §5.3.1
+LINGER_S = 30.0  # how long data of tasks that others have aborted is swallowed before its tags are forgotten
 
 
 @dataclass(slots=True)
@@ -47,19 +51,21 @@ class TargetCounters:
     aborted_tasks: int = 0
 
 
-@dataclass(slots=True)
-class HeldCommand:
-    """A command PDU that came before an earlier CmdSN: copied, since its view would not last."""
+def _nothing() -> None:
+    """Nobody waits for it."""
 
-    connection: TargetConnection
-    opcode: int
-    bhs: bytes
-    ahs: bytes
-    data: bytes
+
+def _nobody(_: TargetConnection, __: str) -> None:
+    """The shell has not attached yet."""
 
 
 class TargetSession:
-    """An I_T nexus after login. `exp_cmd_sn` is the CmdSN that the next non-immediate command must have."""
+    """An I_T nexus after login. `exp_cmd_sn` is the CmdSN that the next non-immediate command must have.
+
+    `on_close_connection(connection, reason)` is called when the protocol wants the socket of a connection
+    closed, after its output has left. Whoever owns the sockets calls `connection_lost` for every one that has
+    gone, and looks at `may_continue` then and after each `tick`: when it is False, the session is over.
+    """
 
     def __init__(
         self,
@@ -82,20 +88,25 @@ class TargetSession:
         self.command_window = command_window
         self.exp_cmd_sn = exp_cmd_sn
         self.max_cmd_sn = (exp_cmd_sn + command_window - 1) & MASK
+        self.fast_abort = parameters.task_reporting == "FastAbort"
         self.tasks: dict[int, TargetTask] = {}
         self.active_commands = 0
-        self.immediate_tasks = 0
         self.pending_read_bytes = 0
         self.connections: dict[int, TargetConnection] = {}
-        self.held: dict[int, HeldCommand | None] = {}
+        self.requests: dict[int, TargetConnection] = {}
+        """Requests that wait for their answer and are no SCSI tasks (TMF, Text, Logout), by ITT."""
         self.counters = TargetCounters()
         self.terminated = False
         self.now = 0.0
-        self._held_bytes = 0
+        self.on_close_connection: Callable[[TargetConnection, str], None] = _nobody
+        self.order = CommandOrder(self)
+        self.aborts = AbortWaits()
+        self.recovery = ConnectionRecovery(self)
+        self.fence = ResponseFence(self)
+        self.asyncs = AsyncMessages(self)
+        self._window_debt = 0
         self._transfer_bytes = 0
         self._transfer_queue: deque[TargetTask] = deque()
-        self._waits: list[AbortWait] = []
-        self._order_waits: list[tuple[int, Callable[[], None]]] = []
         self._next_ttt = 0
 
     def new_ttt(self) -> int:
@@ -103,7 +114,7 @@ class TargetSession:
         self._next_ttt = (self._next_ttt + 1) % RESERVED_TAG
         return self._next_ttt
 
-    # Command order
+    # The command window
 
     def admit(self, cmd_sn: int) -> bool:
         """True when a non-immediate command with `cmd_sn` is the next one; it is then counted as received."""
@@ -112,63 +123,39 @@ class TargetSession:
         self.exp_cmd_sn = (cmd_sn + 1) & MASK
         return True
 
-    def hold(self, cmd_sn: int, command: HeldCommand) -> None:
-        """Keep a command for its turn. Outside of the window, or a duplicate: silently ignored (§4.2.2.1)."""
-        ahead = (cmd_sn - self.exp_cmd_sn) & MASK
-        window = (self.max_cmd_sn - self.exp_cmd_sn + 1) & MASK
-        if not 0 < ahead < window <= HALF or cmd_sn in self.held:
-            return
-        self._held_bytes += len(command.data)
-        if self._held_bytes > MAX_HELD_BYTES:
-            raise RemoteProtocolError(
-                f"{self._held_bytes} bytes of data wait for CmdSN {self.exp_cmd_sn}, which does not come"
-            )
-        self.held[cmd_sn] = command
-
-    def plug(self, cmd_sn: int) -> None:
-        """Treat `cmd_sn`, if it has not been executed yet, as received (§11.6.1 case b)."""
-        if (cmd_sn - self.exp_cmd_sn) & MASK < HALF:
-            dropped = self.held.get(cmd_sn)
-            if dropped is not None:
-                self._held_bytes -= len(dropped.data)
-            self.held[cmd_sn] = None
-
-    def release_held(self) -> None:
-        """Execute what was held back, as far as the order is complete again."""
-        while self.exp_cmd_sn in self.held:
-            cmd_sn = self.exp_cmd_sn
-            command = self.held.pop(cmd_sn)
-            if command is None:
-                self.exp_cmd_sn = (cmd_sn + 1) & MASK
-                self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
-                continue
-            self._held_bytes -= len(command.data)
-            if not command.connection.closing:
-                command.connection.replay(command)
-            if self.exp_cmd_sn == cmd_sn:  # its handler refused it: the gap stays (RFC 7143 §7.3)
-                break
-        for entry in self._order_waits[:]:
-            if (self.exp_cmd_sn - entry[0]) & MASK < HALF:
-                self._order_waits.remove(entry)
-                entry[1]()
-
-    def when_received(self, cmd_sn: int, then: Callable[[], None]) -> None:
-        """Call `then` once all commands before `cmd_sn` were received."""
-        if (self.exp_cmd_sn - cmd_sn) & MASK < HALF:
-            then()
-        else:
-            self._order_waits.append((cmd_sn, then))
-
     def command_done(self) -> None:
-        """A non-immediate command that is no task has been answered: its place in the window is free
-        again.
+        """A non-immediate command has ended: its place in the window is free again.
+
+        Unless the window was made smaller: MaxCmdSN never goes back (§4.2.2.1), it only stays.
         """
-        self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
+        if self._window_debt:
+            self._window_debt -= 1
+        else:
+            self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
+
+    def set_command_window(self, commands: int) -> None:
+        """From now on let `commands` (1 or more) commands be under way."""
+        grow = commands - self.command_window - self._window_debt
+        self.command_window = commands
+        self._window_debt = max(-grow, 0)
+        self.max_cmd_sn = (self.max_cmd_sn + max(grow, 0)) & MASK
 
     @property
-    def pending_functions(self) -> int:
-        """Task management functions and logouts that wait for something."""
-        return len(self._waits) + len(self._order_waits)
+    def straight(self) -> bool:
+        """True when no command waits for an earlier CmdSN, the window is open, and answers need no order:
+        commands may run as they come.
+        """
+        return (
+            self.order.empty
+            and self.active_commands < self.command_window
+            and not self.fence.busy
+            and not self._window_debt
+        )
+
+    @property
+    def reads_full(self) -> bool:
+        """True when the reads that are under way hold as much memory as one session may have."""
+        return self.pending_read_bytes > MAX_PENDING_READ_BYTES
 
     # Tasks
 
@@ -178,36 +165,50 @@ class TargetSession:
         if task.read:
             self.pending_read_bytes += task.edtl
         if task.immediate:
-            self.immediate_tasks += 1
+            task.connection.immediate_tasks += 1
         else:
             self.active_commands += 1
 
     def task_gone(self, task: TargetTask) -> None:
         """The task has ended, or its abort is complete."""
-        if self.tasks.get(task.itt) is not task:
+        if self.tasks.get(task.itt) is not task or task.with_unit:
             return
         del self.tasks[task.itt]
         if task.read:
-            self.pending_read_bytes -= task.edtl
+            self._read_gone(task.edtl)
         if task.immediate:
-            self.immediate_tasks -= 1
+            task.connection.immediate_tasks -= 1
         else:
             self.active_commands -= 1
-            self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
+            self.command_done()
         task.unsolicited_open = False
         task.solicited.clear()
         if task in self._transfer_queue:
             self._transfer_queue.remove(task)
         if task.reserved_bytes:
-            self._transfer_bytes -= task.reserved_bytes
-            task.reserved_bytes = 0
-            while self._transfer_queue and self.reserve_transfer(self._transfer_queue[0]):
-                waiting = self._transfer_queue.popleft()
-                waiting.connection.transfers.solicit(waiting)
-        for wait in self._waits[:]:
-            wait.gone(task)
+            self._release_transfer(task)
+        if task.reports_abort:
+            task.reports_abort = False
+            task.connection.send_aborted(task, TASK_ABORTED)
+        self.aborts.gone(task)
         if task.on_gone is not None:
             task.on_gone()
+
+    def _read_gone(self, size_bytes: int) -> None:
+        full = self.reads_full
+        self.pending_read_bytes -= size_bytes
+        if full and not self.reads_full:
+            # Whoever paused for it has nothing to send perhaps: somebody else may have aborted the reads.
+            for connection in self.connections.values():
+                connection.wake()
+
+    def _release_transfer(self, task: TargetTask) -> None:
+        self._transfer_bytes -= task.reserved_bytes
+        task.reserved_bytes = 0
+        while self._transfer_queue and self.reserve_transfer(self._transfer_queue[0]):
+            waiting = self._transfer_queue.popleft()
+            if not waiting.connection.suspended:
+                waiting.connection.transfers.solicit(waiting)
 
     def reserve_transfer(self, task: TargetTask) -> bool:
         """Give the task the buffer for solicited data; False when others have to finish first."""
@@ -223,34 +224,66 @@ class TargetSession:
         if task not in self._transfer_queue:
             self._transfer_queue.append(task)
 
-    @property
-    def reads_full(self) -> bool:
-        """True when the reads that are under way hold as much memory as one session may have."""
-        return self.pending_read_bytes > MAX_PENDING_READ_BYTES
-
-    @property
-    def straight(self) -> bool:
-        """True when no command waits for an earlier CmdSN, and the window is open: commands may run as
-        they come.
-        """
-        return not (self.held or self._order_waits) and self.active_commands < self.command_window
-
-    def abort(self, task: TargetTask) -> None:
-        """No status will be sent. Data on its way is dropped; what the logical unit has begun, it
-        finishes.
-        """
-        if task.state == ABORTED:
-            return
-        running = task.state == RUNNING
-        self.counters.aborted_tasks += 1
-        task.state = ABORTED
-        task.result = None
-        if not running and not task.transfer_open:
-            self.task_gone(task)
+    def answered(self, task: TargetTask) -> None:
+        """The task's status is about to be sent."""
+        task.state = DONE
+        self.task_gone(task)
 
     def tasks_of(self, lun: int) -> list[TargetTask]:
         """The tasks of the I_T_L nexus, aborted ones that still linger too."""
         return [task for task in self.tasks.values() if task.lun == lun]
+
+    def tasks_on(self, connection: TargetConnection) -> list[TargetTask]:
+        """The tasks with allegiance to the connection."""
+        return [task for task in self.tasks.values() if task.connection is connection]
+
+    # Aborts
+
+    def abort(self, task: TargetTask, *, report: bool = False) -> None:
+        """End the task. Data on its way is dropped; what the logical unit has begun, it finishes.
+
+        No status will be sent, or, with `report`, TASK ABORTED.
+        """
+        if task.state != ABORTED:
+            running = task.state == RUNNING
+            self.counters.aborted_tasks += 1
+            task.state = ABORTED
+            task.with_unit = running
+            task.result = None
+            task.reports_abort = report
+        if task.lingering and (not task.transfer_open or task.connection.suspended):
+            self.task_gone(task)
+
+    def abort_set(
+        self,
+        lun: int,
+        *,
+        report: bool,
+        then: Callable[[], None] = _nothing,
+        but: TargetTask | None = None,
+    ) -> None:
+        """Abort all tasks for the raw LUN field `lun`, except `but`, on behalf of another nexus.
+
+        `report`: they end in TASK ABORTED status (TAS of the Control mode page). `then` is called when the
+        logical unit has finished with the last of them; data that is still on its way to them is dropped
+        (§4.2.3.3 a, §4.2.3.4 c).
+        """
+        tasks = [task for task in self.tasks_of(lun) if task is not but and task.state != ABORTED]
+        running = [task for task in tasks if task.state == RUNNING]
+        if self.fast_abort:
+            for connection in self.connections.values():
+                if any(task.connection is connection for task in tasks):
+                    self.asyncs.tell_of_termination(connection, lun)
+        for task in tasks:
+            self.abort(task, report=report)
+        self.linger(tasks)
+        if tasks and not report:
+            self.fence.expect({lun})
+        self.wait_for(running, then, transfers_until=None)
+
+    def linger(self, tasks: Iterable[TargetTask]) -> None:
+        """Let data on its way to these aborted tasks be swallowed for a while."""
+        self.wait_for(tasks, _nothing, transfers_until=self.now + LINGER_S)
 
     def wait_for(
         self, tasks: Iterable[TargetTask], then: Callable[[], None], *, transfers_until: float | None
@@ -259,21 +292,62 @@ class TargetSession:
         `transfers_until` at most.
         """
         here = [task for task in tasks if self.tasks.get(task.itt) is task]
-        wait = AbortWait(here, then, transfers_until)
-        if wait.complete:
-            then()
-        else:
-            self._waits.append(wait)
-            wait.on_complete = lambda: self._waits.remove(wait)
+        self.aborts.add(here, then, transfers_until=transfers_until)
+
+    # Connections
+
+    def attach(self, connection: TargetConnection) -> None:
+        """A connection has entered the full feature phase."""
+        self.connections[connection.cid] = connection
+
+    def connection_lost(self, connection: TargetConnection, now: float) -> None:
+        """The socket of the connection is gone. Harmless after a logout, or when it was told before."""
+        self.now = now
+        connection.closed = True
+        if self.recovery.connection_lost(connection, now):
+            self.connection_gone(connection)
+            self.asyncs.tell_of_drop(connection)
+        self.end_when_over()
+
+    def connection_gone(self, connection: TargetConnection) -> None:
+        """Forget what waits for something from the connection."""
+        self.asyncs.connection_gone(connection)
+        self.requests = {itt: one for itt, one in self.requests.items() if one is not connection}
+
+    def reinstate(self, cid: int) -> None:
+        """A login has taken over `cid`: the old connection is logged out implicitly (§6.3.4)."""
+        connection = self.recovery.reinstate(cid, self.now)
+        if connection is not None:
+            self.connection_gone(connection)
+            connection.close("the initiator has reinstated the connection")
+
+    @property
+    def may_continue(self) -> bool:
+        """True while the session has a connection, or waits to be continued (§6.3.6)."""
+        return not self.terminated and bool(self.connections or self.recovery.waiting)
+
+    def end_when_over(self) -> None:
+        """Terminate the session when its last connection has gone and none is waited for (§6.3.5)."""
+        if not self.terminated and not self.may_continue:
+            self.terminate()
+
+    def close(self, reason: str) -> None:
+        """End the session, and have all its sockets closed when their output has left."""
+        self.terminate()
+        for connection in list(self.connections.values()):
+            connection.close(reason)
 
     def terminate(self) -> None:
         """The session is over: its tasks end without an answer (RFC 7143 §7.6)."""
         self.terminated = True
-        self.held.clear()
-        self._order_waits.clear()
+        self.order.clear()
+        self.fence.clear()
+        self.recovery.clear()
+        self.requests.clear()
         for task in list(self.tasks.values()):
             self.abort(task)
-            if task.transfer_open:
+            task.reports_abort = False
+            if task.lingering:
                 self.task_gone(task)
         self._transfer_queue.clear()
 
@@ -282,16 +356,42 @@ class TargetSession:
         """True when no logical unit works for this session any more."""
         return not self.tasks
 
+    # Messages
+
+    def send_async(
+        self,
+        event: int,
+        *,
+        lun: int = 0,
+        parameter1: int = 0,
+        parameter2: int = 0,
+        parameter3: int = 0,
+        data: bytes = b"",
+    ) -> bool:
+        """Send an Asynchronous Message on one connection (§11.9); False when there is none."""
+        return self.asyncs.send(
+            event, lun=lun, parameter1=parameter1, parameter2=parameter2, parameter3=parameter3, data=data
+        )
+
     # Time
 
     def tick(self, now: float) -> None:
-        """Deadlines of aborts."""
+        """Deadlines of aborts, of lost connections, of logouts asked for, of gaps and of acknowledgments."""
         self.now = now
-        for wait in self._waits[:]:
-            if wait.transfers_until is not None and now >= wait.transfers_until:
-                for task in wait.lingering():
-                    self.task_gone(task)
+        for task in self.aborts.lingering(now):
+            self.task_gone(task)
+        if self.terminated:
+            return
+        self.recovery.tick(now)
+        self.asyncs.tick(now)
+        for connection in self.fence.late(now):
+            self.asyncs.drop_connection(connection, "the initiator does not acknowledge its answers")
+        recovery_s = self.recovery.time2wait_s + self.recovery.time2retain_s
+        if self.order.stuck(now, recovery_s):
+            self.asyncs.drop_all(f"the command with CmdSN {self.exp_cmd_sn} did not come")
+        self.end_when_over()
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do next."""
-        return min((w.transfers_until for w in self._waits if w.transfers_until is not None), default=None)
+        owners = (self.aborts, self.recovery, self.asyncs, self.fence, self.order)
+        return min((at for owner in owners if (at := owner.next_deadline()) is not None), default=None)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from san_console.iscsi.opcodes import READ, WRITE
+from san_console.iscsi.opcodes import ATTR_MASK, READ, WRITE
 
 if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
+    from san_console.iscsi.target_data_recovery import TrackedTransfer
     from san_console.iscsi.target_device import LogicalUnit
+    from san_console.iscsi.target_sent_data import SentData
 
 Buffer = bytes | bytearray | memoryview
 
@@ -21,8 +23,15 @@ TRANSFERRING = 0  # data from the initiator is outstanding
 RUNNING = 1  # with the logical unit
 DONE = 2
 ABORTED = 3  # no status will be sent; the logical unit, or data still on its way, may hold it
+ANSWERED = 4  # the unit is done; the status waits for its turn, or for a connection
 
-STATE_NAMES = {TRANSFERRING: "transferring", RUNNING: "running", DONE: "done", ABORTED: "aborted"}
+STATE_NAMES = {
+    TRANSFERRING: "transferring",
+    RUNNING: "running",
+    DONE: "done",
+    ABORTED: "aborted",
+    ANSWERED: "answered",
+}
 
 
 class Solicited:
@@ -52,18 +61,23 @@ class TargetTask:
         "itt",
         "lun",
         "on_gone",
+        "priority",
         "r2t_sn",
+        "reports_abort",
         "reserved_bytes",
         "result",
+        "sent",
         "solicited",
         "solicited_bytes",
         "state",
+        "tracked",
         "transfer_bytes",
         "unit",
         "unsolicited_bytes",
         "unsolicited_data_sn",
         "unsolicited_open",
         "wanted_bytes",
+        "with_unit",
     )
 
     def __init__(
@@ -77,6 +91,7 @@ class TargetTask:
         flags: int,
         cmd_sn: int,
         immediate: bool,
+        priority: int = 0,
     ) -> None:
         self.connection = connection
         self.unit = unit
@@ -87,6 +102,8 @@ class TargetTask:
         self.flags = flags
         self.cmd_sn = cmd_sn
         self.immediate = immediate
+        self.priority = priority
+        """PRI of RFC 7144 §5.1.1; 0 unless the session has iSCSIProtocolLevel 2."""
         self.state = TRANSFERRING
         self.wanted_bytes = 0
         """What the CDB takes from the initiator; `transfer_bytes` is the part of it that EDTL allows."""
@@ -98,12 +115,22 @@ class TargetTask:
         self.unsolicited_bytes = 0
         self.unsolicited_data_sn = 0
         self.solicited: dict[int, Solicited] = {}
+        self.tracked: TrackedTransfer | None = None
+        """Which of its data has come, where data may come in any order or be asked for again."""
+        self.sent: SentData | None = None
+        """Its Data-In PDUs, where they may be asked for again."""
         self.solicited_bytes = 0
         self.r2t_sn = 0
         self.failure = b""
         """Sense data of the first fault in the transfer; reported when all expected data has come."""
         self.result: tuple[int, Buffer, bytes] | None = None
-        """A status that waits for the end of the transfer (RFC 7143 §11.17.1, last paragraph)."""
+        """A status that waits for the end of the transfer (RFC 7143 §11.17.1, last paragraph), for its turn,
+        for a connection, or, at error recovery level 2, for its acknowledgment.
+        """
+        self.with_unit = False
+        """Aborted while the logical unit was at work on it, and the unit has not finished yet."""
+        self.reports_abort = False
+        """Aborted by another initiator, and to end in TASK ABORTED status."""
         self.on_gone: Callable[[], None] | None = None
         """Set by a logical unit that has to know when the task has ended, in whatever way."""
 
@@ -116,6 +143,16 @@ class TargetTask:
     def write(self) -> bool:
         """W bit: the initiator sends data."""
         return self.flags & WRITE != 0
+
+    @property
+    def attribute(self) -> int:
+        """The task attribute, one of the ATTR_ constants of `opcodes`."""
+        return self.flags & ATTR_MASK
+
+    @property
+    def lingering(self) -> bool:
+        """True when only data of the initiator keeps an aborted task alive."""
+        return self.state == ABORTED and not self.with_unit
 
     @property
     def transfer_open(self) -> bool:
@@ -140,6 +177,7 @@ class TargetTask:
         `data` must not change until it was sent. For an aborted task nothing is sent.
         """
         if self.state == ABORTED:
+            self.with_unit = False
             self.connection.session.task_gone(self)
         elif self.transfer_open:
             self.result = (status, data, sense)

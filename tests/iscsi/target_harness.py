@@ -88,6 +88,9 @@ class FakeNexus:
         self.targets = b"TargetName=iqn.2026-11.org.example:a\0TargetAddress=10.0.0.1:3260,1\0"
         self.sessions: list[TargetSession] = []
         self.resets: list[tuple[int | None, int]] = []
+        self.cleared: list[int] = []
+        self.task_aborted_status = False
+        self.attentions: list[tuple[int, int, int]] = []
 
     def send_targets(self, value: str) -> bytes | None:
         return None if value == "All" else self.targets
@@ -97,6 +100,18 @@ class FakeNexus:
 
     def reset(self, lun: int | None, function: int) -> None:
         self.resets.append((lun, function))
+
+    def commands_cleared(self, lun: int) -> None:
+        self.cleared.append(lun)
+
+    def reports_aborted(self, lun: int) -> bool:
+        return self.task_aborted_status
+
+    def pending_attention(self, lun: int) -> tuple[int, int, int, int] | None:
+        return (len(self.attentions), *self.attentions[0]) if self.attentions else None
+
+    def all_sessions(self) -> Iterable[TargetSession]:
+        return self.sessions
 
 
 class FakeArena:

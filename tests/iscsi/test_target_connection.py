@@ -8,7 +8,7 @@ from san_console.iscsi import opcodes as o
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import NopOut, Reject, ScsiDataIn, ScsiResponse
-from san_console.iscsi.target_connection import OUTPUT_BATCH_BYTES
+from san_console.iscsi.target_fast_path import OUTPUT_BATCH_BYTES
 from san_console.iscsi.target_session import MAX_IMMEDIATE_TASKS
 from tests.iscsi.target_harness import BAD_CDB, READ_CDB, FakeUnit, Initiator, cdb
 
@@ -164,14 +164,14 @@ def test_commands_are_executed_in_cmd_sn_order() -> None:
     assert [pdu.itt for pdu, _ in answers if isinstance(pdu, ScsiResponse)] == [0x101, 0x102, 0x103]
     assert initiator.unit.memory[:4] == b"3333"
     assert initiator.session.exp_cmd_sn == 4
-    assert not initiator.session.held
+    assert not initiator.session.order.held
 
 
 @pytest.mark.parametrize("cmd_sn", [0, 0x80000001, 0x80000000, 9, 100])
 def test_cmd_sn_outside_of_the_window_is_ignored(cmd_sn: int) -> None:
     initiator = Initiator()
     assert initiator.feed(initiator.command(cdb(READ_CDB, 4), o.FINAL | o.READ, 4, cmd_sn=cmd_sn)) == []
-    assert not initiator.session.held
+    assert not initiator.session.order.held
     assert len(initiator.feed(initiator.read(4))) == 1
 
 
@@ -236,7 +236,7 @@ def test_immediate_commands_go_first_and_are_bounded() -> None:
     for task in initiator.unit.running:
         initiator.unit.finish(task)
     assert len(initiator.answers()) == MAX_IMMEDIATE_TASKS
-    assert initiator.session.immediate_tasks == 0
+    assert initiator.connection.immediate_tasks == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi import target_session
+from san_console.iscsi import target_command_order, target_session
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.pdu import (
     Pdu,
@@ -14,7 +14,8 @@ from san_console.iscsi.pdu import (
     ScsiDataIn,
     TaskManagementResponse,
 )
-from san_console.iscsi.target_task_management import DATA_WAIT_S, MAX_PENDING_FUNCTIONS
+from san_console.iscsi.target_task_management import MAX_PENDING_FUNCTIONS
+from san_console.iscsi.target_task_sets import DATA_WAIT_S
 from tests.iscsi.target_harness import READ_CDB, WRITE_CDB, FakeNexus, FakeUnit, Initiator, cdb
 
 
@@ -157,6 +158,9 @@ def test_functions_that_reach_other_sessions(function: int) -> None:
     assert response(mine.answers()) == 0
     assert nexus.resets == [(0, function)]
     assert other.answers() == []
+    # The data of the other session's write is swallowed for a while (§4.2.3.3 a).
+    assert list(other.session.tasks) == [other.itt]
+    assert other.feed(other.data_out(0, bytes(4096), ttt=r2t.ttt)) == []
     assert not other.session.tasks
 
 
@@ -176,7 +180,6 @@ def test_target_warm_reset_does_not_wait_for_missing_commands() -> None:
     ("function", "expected"),
     [
         (o.TMF_CLEAR_ACA, o.TMF_NOT_SUPPORTED),
-        (o.TMF_TARGET_COLD_RESET, o.TMF_NOT_SUPPORTED),
         (o.TMF_TASK_REASSIGN, o.TMF_REASSIGNMENT_NOT_SUPPORTED),
         (o.TMF_QUERY_TASK, o.TMF_NOT_SUPPORTED),
         (0x55, o.TMF_NOT_SUPPORTED),
@@ -248,7 +251,7 @@ def test_abort_of_a_write_that_waits_for_memory(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_too_much_data_held_back_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_HELD_BYTES", 1000)
+    monkeypatch.setattr(target_command_order, "MAX_HELD_BYTES", 1500)
     one = Initiator()
     one.read(4)  # never sent
     one.feed(one.write(600, b"x" * 600))
