@@ -17,6 +17,8 @@ from san_console.scsi.sense import (
     NEXUS_LOSS_OCCURRED,
     POWER_ON_RESET,
     REPORTED_LUNS_DATA_CHANGED,
+    UNIT_ATTENTION,
+    Condition,
 )
 from san_console.target.access import mapped_luns
 from san_console.target.config import PortalGroup, TargetConfig
@@ -24,6 +26,9 @@ from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.primary_commands import UnmappedUnit
 from san_console.target.unit_nexus import InitiatorPort
+
+# RFC 7143 §11.14.5; SPC-4 calls it SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT.
+COMMANDS_CLEARED_BY_ISCSI_EVENT = Condition(UNIT_ATTENTION, 0x47, 0x7F)
 
 
 class ServedTarget:
@@ -159,3 +164,22 @@ class SessionNexus:
             elif function != opcodes.TMF_ABORT_TASK_SET:
                 nexus.unit.device.reset()
                 nexus.unit.attention(DEVICE_RESET_OCCURRED)
+
+    def all_sessions(self) -> Iterable[TargetSession]:
+        for nexus in self.target.nexuses if self.target is not None else ():
+            if nexus.session is not None:
+                yield nexus.session
+
+    def commands_cleared(self, lun: int) -> None:
+        for nexus in self._reached(lun):
+            nexus.add_attention(COMMANDS_CLEARED_BY_ISCSI_EVENT)
+
+    def reports_aborted(self, lun: int) -> bool:
+        return any(nexus.unit.device.mode.task_aborted_status for nexus in self._reached(lun))
+
+    def pending_attention(self, lun: int) -> tuple[int, int, int, int] | None:
+        for nexus in self._reached(lun):
+            if nexus.attentions:
+                first = next(iter(nexus.attentions))
+                return len(nexus.attentions), first.key, first.asc, first.ascq
+        return None
