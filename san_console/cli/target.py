@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from san_console.cli.target_arguments import access_state, initiator, portal_of_group, redirect, target_name
 from san_console.names.errors import NamesError
-from san_console.names.portal import Portal
 
 if TYPE_CHECKING:
-    from san_console.target.config import TargetConfig
+    from san_console.names.portal import Portal
+    from san_console.target.config import PortalGroup, TargetConfig
     from san_console.target.events import TargetEvent
     from san_console.target.server import TargetServer
 
 _SCHEMA = "san-console/target-serve/1"
 
-
-def _portal(text: str) -> Portal:
-    try:
-        return Portal.parse(text)
-    except NamesError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _name(text: str) -> str:
-    from san_console.names.iscsi_name import normalise
-
-    try:
-        return normalise(text)
-    except NamesError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _initiator(text: str) -> str:
-    return text.lower() if "*" in text else _name(text)
+T = TypeVar("T")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,14 +30,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="serve one target until it is interrupted",
         description="Serve one target until SIGINT or SIGTERM. LUN numbers go from 0 in the order given.",
     )
-    serve_parser.add_argument("--name", type=_name, required=True, metavar="IQN", help="the target's name")
+    serve_parser.add_argument(
+        "--name", type=target_name, required=True, metavar="IQN", help="the target's name"
+    )
     serve_parser.add_argument(
         "--portal",
-        type=_portal,
+        type=portal_of_group,
         required=True,
         action="append",
-        metavar="ADDRESS:PORT",
-        help="where to listen; port 0: any; may be given several times",
+        metavar="ADDRESS:PORT[,TAG]",
+        help="where to listen, and in which portal group (1 if not given); port 0: any; several are possible",
     )
     serve_parser.add_argument(
         "--lun",
@@ -62,15 +47,42 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         action="extend",
         metavar="SPEC",
-        help="file:PATH[,size=1G][,ro][,block=4096][,thin], memory:256M, block:/dev/x or null:1G",
+        help="file:PATH[,size=1G][,ro][,block=4096][,physical=4096][,thin[,threshold=80]][,wce=off], "
+        "memory:256M, block:/dev/x or null:1G",
     )
     serve_parser.add_argument(
         "--acl",
-        type=_initiator,
+        type=initiator,
         nargs="+",
         action="extend",
         metavar="IQN",
-        help="initiators that may log in, * stands for any characters; without it anyone may",
+        help="who may log in: names, patterns with *, networks such as 10.0.0.0/8, or NAME@NETWORK; "
+        "without it anyone may",
+    )
+    serve_parser.add_argument(
+        "--max-connections",
+        type=int,
+        metavar="N",
+        help="connections of a session, 1 to 8 (8)",
+    )
+    serve_parser.add_argument(
+        "--error-recovery-level", type=int, metavar="N", help="the highest one that is agreed to, 0 to 2 (2)"
+    )
+    serve_parser.add_argument(
+        "--redirect",
+        type=redirect,
+        action="append",
+        default=[],
+        metavar="[TAG=]ADDRESS:PORT[,permanent]",
+        help="send logins through a portal group (all, without TAG) to another portal",
+    )
+    serve_parser.add_argument(
+        "--access-state",
+        type=access_state,
+        action="append",
+        default=[],
+        metavar="[TAG=]STATE",
+        help="the ALUA state of a portal group (all, without TAG), such as active/non-optimized or standby",
     )
     serve_parser.add_argument("--json", action="store_true", help="print one JSON object when ready")
     add_chap_arguments(serve_parser)
@@ -108,24 +120,19 @@ def serve(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TargetConfig:
     from san_console.cli.chap_arguments import read_chap
-    from san_console.target.config import (
-        ChapConfig,
-        LunConfig,
-        MappingRule,
-        PortalGroup,
-        TargetConfig,
-        parse_spec,
-    )
+    from san_console.target.config import ChapConfig, MappingRule, TargetConfig, TargetLimits, parse_lun
 
-    luns = [
-        LunConfig(id=f"lun{number}", name=f"lun{number}", backstore=parse_spec(text))
-        for number, text in enumerate(args.lun)
-    ]
+    luns = [parse_lun(text, f"lun{number}") for number, text in enumerate(args.lun)]
+    limits = {
+        name: value
+        for name in ("max_connections", "error_recovery_level")
+        if (value := getattr(args, name)) is not None
+    }
     accepted, mutual = read_chap(args)
     initiators: list[str] = args.acl or []
     return TargetConfig(
         name=args.name,
-        groups=[PortalGroup(1, args.portal)],
+        groups=_groups(args),
         luns=luns,
         mappings=[
             MappingRule(initiator, lun.id, number)
@@ -134,15 +141,43 @@ def _config(args: argparse.Namespace) -> TargetConfig:
         ],
         chap=ChapConfig([accepted], mutual) if accepted else None,
         anyone=not initiators,
+        limits=TargetLimits(**limits),
     )
+
+
+def _groups(args: argparse.Namespace) -> list[PortalGroup]:
+    from san_console.target.config import PortalGroup
+    from san_console.target.errors import ConfigError
+
+    portals: dict[int, list[Portal]] = {}
+    for portal, tag in args.portal:
+        portals.setdefault(tag, []).append(portal)
+    for tag, _ in (*args.redirect, *args.access_state):
+        if tag is not None and tag not in portals:
+            raise ConfigError(f"There is no portal group {tag}.", check="Give it a portal: ADDRESS:PORT,TAG.")
+
+    def last(wishes: list[tuple[int | None, T]], tag: int, default: T) -> T:
+        return next((value for wanted, value in reversed(wishes) if wanted in (None, tag)), default)
+
+    return [
+        PortalGroup(
+            tag,
+            of_group,
+            access_state=last(args.access_state, tag, "active/optimized"),
+            redirect=last(args.redirect, tag, None),
+        )
+        for tag, of_group in portals.items()
+    ]
 
 
 async def _serve(config: TargetConfig, as_json: bool) -> None:
     import asyncio
     import signal
 
+    from san_console.target.descriptors import raise_descriptor_limit
     from san_console.target.server import TargetServer
 
+    raise_descriptor_limit()
     # Before the target is ready: a signal that comes right after the line below has to end it cleanly.
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,60 +5,114 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from time import monotonic
+from typing import Any
 
 from san_console.target.listener import Listener
 
-MAX_HALF_OPEN = 256  # connections whose login is not over; each costs 16 KiB
-MAX_HALF_OPEN_PER_ADDRESS = 64  # so that one host cannot keep all others out
+MAX_HALF_OPEN = 512  # connections whose login is not over; each costs 16 KiB and a task
+MAX_HALF_OPEN_PER_ADDRESS = 128  # so that one host cannot keep all others out
+# A login that has said nothing whole for so long gives way to a newcomer when there are too many. A real
+# initiator sends its first request at once: a crowd of silent ones cannot keep it out (slow loris).
+SILENT_S = 0.1
 FREE_FAILURES = 3  # a person who mistypes a secret is not to wait
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 4.0  # a guess per 4 s and half-open login; far below the login timeout
 FORGET_AFTER_S = 60.0
 MAX_REMEMBERED_ADDRESSES = 1024
 
-LogIn = Callable[[Listener, socket.socket, str], Awaitable[bool]]
+
+class Visit:
+    """A connection before its login is over. `timeout_s` None: as long as any login may take."""
+
+    __slots__ = ("_admission", "address", "since", "task", "timeout_s")
+
+    def __init__(self, admission: Admission, address: str, since: float) -> None:
+        self.address = address
+        self.since = since
+        self.timeout_s: float | None = None
+        self.task: asyncio.Task[bool] | None = None
+        self._admission = admission
+
+    def spoke(self) -> None:
+        """A whole Login Request came: it no longer gives way to others."""
+        self._admission.no_longer_silent(self)
+
+
+LogIn = Callable[[Listener, socket.socket, Visit], Coroutine[Any, Any, bool]]
 
 
 class Admission:
-    """Runs `log_in(listener, socket, address)` for each connection that is admitted; True when it keeps
-    the socket.
+    """Runs `log_in(listener, socket, visit)` for each connection that is admitted; True when it keeps the
+    socket.
     """
 
     def __init__(self, log_in: LogIn) -> None:
         self.half_open: Counter[str] = Counter()
-        self.logins: set[asyncio.Task[None]] = set()
+        self.logins: set[asyncio.Task[bool]] = set()
+        self.refused = 0
         self._log_in = log_in
+        self._silent: dict[str, dict[Visit, None]] = {}
         self._failures: dict[str, tuple[int, float]] = {}
 
     def connected(self, listener: Listener, sock: socket.socket) -> None:
         """A new connection: begin its login, or close it at once when there are too many."""
         try:
-            address = sock.getpeername()[0]
+            address = str(sock.getpeername()[0]).partition("%")[0]
         except OSError:
             sock.close()
             return
-        if self.half_open.total() >= MAX_HALF_OPEN or self.half_open[address] >= MAX_HALF_OPEN_PER_ADDRESS:
-            sock.close()
-            return
-        self.half_open[address] += 1
-        task = asyncio.get_running_loop().create_task(self._run(listener, sock, address))
-        self.logins.add(task)
-        task.add_done_callback(self.logins.discard)
-
-    async def _run(self, listener: Listener, sock: socket.socket, address: str) -> None:
-        kept = False
-        try:
-            kept = await self._log_in(listener, sock, address)
-        except OSError:
-            return  # the peer is gone, before it was anybody
-        finally:
-            self.half_open[address] -= 1
-            if not self.half_open[address]:
-                del self.half_open[address]
-            if not kept:
+        now = monotonic()
+        crowded = self.half_open[address] >= MAX_HALF_OPEN_PER_ADDRESS
+        if crowded or self.half_open.total() >= MAX_HALF_OPEN:
+            worst = address if crowded else max(self.half_open, key=lambda one: self.half_open[one])
+            if not self._give_way(worst, now):
+                self.refused += 1
                 sock.close()
+                return
+        self.half_open[address] += 1
+        visit = Visit(self, address, now)
+        self._silent.setdefault(address, {})[visit] = None
+        visit.task = asyncio.get_running_loop().create_task(self._log_in(listener, sock, visit))
+        self.logins.add(visit.task)
+        # Not in the task itself: one that is cancelled before its first step runs no `finally`.
+        visit.task.add_done_callback(lambda task: self._over(task, sock, visit))
+
+    def _over(self, task: asyncio.Task[bool], sock: socket.socket, visit: Visit) -> None:
+        self.logins.discard(task)
+        self.no_longer_silent(visit)
+        self.half_open[visit.address] -= 1
+        if not self.half_open[visit.address]:
+            del self.half_open[visit.address]
+        if task.cancelled():
+            sock.close()
+            return
+        error = task.exception()
+        if error is not None or not task.result():
+            sock.close()
+        if error is not None and not isinstance(error, OSError):  # OSError: the peer is gone
+            task.get_loop().call_exception_handler(
+                {"message": "a login failed for a fault of ours", "exception": error, "task": task}
+            )
+
+    def _give_way(self, address: str, now: float) -> bool:
+        """End the login from `address` that has been silent longest. False when none has been for long."""
+        visit = next(iter(self._silent.get(address, ())), None)
+        if visit is None or now - visit.since < SILENT_S or visit.task is None:
+            return False
+        self.no_longer_silent(visit)
+        self.refused += 1
+        visit.task.cancel()
+        return True
+
+    def no_longer_silent(self, visit: Visit) -> None:
+        """The login has said something, or is over."""
+        mates = self._silent.get(visit.address)
+        if mates is not None:
+            mates.pop(visit, None)
+            if not mates:
+                del self._silent[visit.address]
 
     async def authentication_failed(self, address: str) -> None:
         """Note a wrong secret, and wait before it is answered: longer for each one, up to MAX_PAUSE_S."""

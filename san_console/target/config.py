@@ -223,6 +223,10 @@ class TargetConfig:
                 return group
         raise KeyError(portal)
 
+    def group_of_tag(self, tag: int) -> PortalGroup | None:
+        """The group with this tag."""
+        return next((group for group in self.groups if group.tag == tag), None)
+
     def _check_groups(self) -> None:
         portals = self.portals
         if not portals:

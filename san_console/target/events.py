@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from san_console.iscsi.parameters import KeyRecord
 from san_console.iscsi.target_session import TargetCounters
+from san_console.names.display import visible
 
 TargetEventKind = Literal[
     "target_added",
@@ -18,6 +20,8 @@ TargetEventKind = Literal[
     "target_logout",
     "session_lost",
     "session_closed",
+    "connection_lost",
+    "connection_closed",
     "protocol_error",
     "backstore_error",
 ]
@@ -38,9 +42,56 @@ class TargetEvent:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
+class Reporter:
+    """Makes events and hands them on."""
+
+    def __init__(self, on_event: Callable[[TargetEvent], None]) -> None:
+        self._on_event = on_event
+
+    def tell(
+        self,
+        kind: TargetEventKind,
+        severity: Severity,
+        text: str,
+        *,
+        cause: str = "",
+        side: str = "",
+        check: str = "",
+        **details: str,
+    ) -> None:
+        """Something happened now."""
+        self._on_event(TargetEvent(time.time(), kind, severity, text, cause, side, check, details))
+
+    def backstore_error(self, target: str, text: str) -> None:
+        """A backstore of a target failed; `text` may hold what others chose."""
+        self.tell(
+            "backstore_error",
+            "error",
+            visible(text),
+            side="this machine",
+            check="Check the medium and the free space; open the LUN again once it is mended.",
+            target=target,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One connection of a session. `portal` is our end; `logged_in_at` in seconds since the epoch."""
+
+    cid: int
+    address: str
+    portal: str
+    logged_in_at: float
+    header_digest: bool
+    data_digest: bool
+
+
 @dataclass(frozen=True, slots=True)
 class TargetSessionInfo:
-    """A session that somebody has with a target here; `logged_in_at` in seconds since the epoch."""
+    """A session that somebody has with a target here; `logged_in_at` in seconds since the epoch.
+
+    `recovering`: it has no connection, and waits for its initiator to come back.
+    """
 
     id: str
     target: str
@@ -59,3 +110,8 @@ class TargetSessionInfo:
     active_commands: int
     window: int
     counters: TargetCounters
+    connection_list: list[ConnectionInfo]
+    tpgt: int
+    error_recovery_level: int
+    max_connections: int
+    recovering: bool

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from san_console.names.portal import Portal
 from san_console.target.errors import PortalError
+from san_console.target.turning_away import turn_away
 
 BACKLOG = 128  # logins that come at once after an outage; SOMAXCONN of older kernels
-ACCEPT_PAUSE_S = 0.5  # after running out of file descriptors
+ACCEPT_PAUSE_S = 0.05  # after running out of file descriptors: as long as somebody is being turned away
+TURN_AWAY_S = 1.0  # for the Login Request of an initiator for which there is no descriptor
 
 _CHECKS = {
     errno.EADDRINUSE: (
@@ -38,6 +40,9 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._on_connection = on_connection
         self._resume: asyncio.TimerHandle | None = None
+        # A descriptor in hand, to be given up for the connection that comes when there is none left.
+        self._reserve: socket.socket | None = socket.socket(socket.AF_UNIX)
+        self._turning_away: asyncio.Task[None] | None = None
         self._loop.add_reader(sock.fileno(), self._accept)
 
     @property
@@ -53,24 +58,56 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
-                    # Nothing can be accepted, and the loop must not spin on it: others have to go first.
-                    self._loop.remove_reader(self._socket.fileno())
-                    self._resume = self._loop.call_later(ACCEPT_PAUSE_S, self._listen_again)
+                    self._out_of_resources()
                 return
-            sock.setblocking(False)
-            with contextlib.suppress(OSError):  # a peer that is gone already is noticed by the first receive
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _prepare(sock)
             self._on_connection(self, sock)
 
+    def _out_of_resources(self) -> None:
+        """There is no descriptor for a connection, and the loop must not spin on it: the one in reserve
+        takes one initiator after the other, and tells it so.
+        """
+        self._loop.remove_reader(self._socket.fileno())
+        if self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+            with contextlib.suppress(OSError):  # somebody else took the descriptor: then nobody is told
+                sock, _ = self._socket.accept()
+                _prepare(sock)
+                self._turning_away = self._loop.create_task(self._turn_away(sock))
+                self._turning_away.add_done_callback(lambda _: sock.close())
+        self._resume = self._loop.call_later(ACCEPT_PAUSE_S, self._listen_again)
+
+    async def _turn_away(self, sock: socket.socket) -> None:
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(TURN_AWAY_S):
+                await turn_away(sock)
+
     def _listen_again(self) -> None:
+        if self._turning_away is not None and not self._turning_away.done():
+            self._resume = self._loop.call_later(ACCEPT_PAUSE_S, self._listen_again)
+            return
+        if self._reserve is None:
+            with contextlib.suppress(OSError):  # still none: tried again with the next connection
+                self._reserve = socket.socket(socket.AF_UNIX)
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
         """Stop listening."""
         if self._resume is not None:
             self._resume.cancel()
+        if self._turning_away is not None:
+            self._turning_away.cancel()
+        if self._reserve is not None:
+            self._reserve.close()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    with contextlib.suppress(OSError):  # a peer that is gone already is noticed by the first receive
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 async def listen(portal: Portal, on_connection: Callable[[Listener, socket.socket], None]) -> Listener:

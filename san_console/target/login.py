@@ -23,12 +23,19 @@ from san_console.iscsi.negotiation import Offer, digest_offer
 from san_console.iscsi.opcodes import LOGIN_REQUEST
 from san_console.iscsi.pdu import LoginRequest, LoginResponse
 from san_console.iscsi.target_framing import TargetFramer
-from san_console.target.access import may_log_in
-from san_console.target.config import ChapConfig, TargetConfig, TargetLimits
+from san_console.names.portal import format_target_address
+from san_console.target.access import chap_for, may_log_in
+from san_console.target.admission import Visit
+from san_console.target.config import ChapConfig, PortalGroup, TargetConfig, TargetLimits
 
-LOGIN_TIMEOUT_S = 15.0  # over the whole login (RFC 7143 leaves it open; LIO's login_timeout)
+LOGIN_TIMEOUT_S = 15.0  # until it is known which target is meant, which has a limit of its own
+# CHAP and the operational stage take six, a text of 64 KiB in both eight more each (RFC 7143 §6.2).
+MAX_LOGIN_REQUESTS = 32
 LOGIN_BUFFER_BYTES = 16 * 1024  # one request of 8192 bytes fits; hundreds of half-open logins cost little
 DISCOVERY_LIMITS = TargetLimits(max_recv_data_segment_bytes=32768)
+
+
+_MOVED = {False: login_status.TARGET_MOVED_TEMPORARILY, True: login_status.TARGET_MOVED_PERMANENTLY}
 
 
 def offer_of(limits: TargetLimits) -> Offer:
@@ -42,15 +49,32 @@ def offer_of(limits: TargetLimits) -> Offer:
         max_burst_bytes=limits.max_burst_bytes,
         first_burst_bytes=limits.first_burst_bytes,
         max_outstanding_r2t=limits.max_outstanding_r2t,
+        max_connections=limits.max_connections,
+        error_recovery_level=limits.error_recovery_level,
+        default_time2wait_s=limits.default_time2wait_s,
+        default_time2retain_s=limits.default_time2retain_s,
+        data_pdu_in_order=limits.data_pdu_in_order,
+        data_sequence_in_order=limits.data_sequence_in_order,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A target through one of its portal groups."""
+
+    config: TargetConfig
+    group: PortalGroup
+
+
 class PortalPolicy:
-    """Who may log in through one portal. Implements `iscsi.login_policy.LoginPolicy`."""
+    """Who may log in through one portal. Implements `iscsi.login_policy.LoginPolicy`.
+
+    `find` gives the target as it is reached through the portal, or the login status of the refusal.
+    """
 
     def __init__(
         self,
-        find: Callable[[str], TargetConfig | None],
+        find: Callable[[str], Reached | int],
         session_for: Callable[[SessionRequest], SessionDecision],
         discovery_chap: ChapConfig | None,
     ) -> None:
@@ -69,15 +93,24 @@ class PortalPolicy:
                 mutual=chap.mutual if chap else None,
                 offer=offer_of(DISCOVERY_LIMITS),
             )
-        config = self._find(target_name or "")
-        if config is None:
-            return TargetDecision(status=login_status.NOT_FOUND)
+        found = self._find(target_name or "")
+        if isinstance(found, int):
+            return TargetDecision(status=found)
+        config, group = found.config, found.group
+        # Before the redirect: where a target has moved to is told to those only who may use it.
         if not may_log_in(config, initiator_name, peer_address):
             return TargetDecision(status=login_status.AUTHORIZATION_FAILURE)
+        if group.redirect is not None:
+            return TargetDecision(
+                status=_MOVED[group.redirect.permanent],
+                redirect=format_target_address(group.redirect.portal, None),
+                tpgt=group.tag,
+            )
+        chap = chap_for(config, initiator_name, peer_address)
         return TargetDecision(
-            chap=config.chap.accepted if config.chap else None,
-            mutual=config.chap.mutual if config.chap else None,
-            tpgt=config.groups[0].tag,
+            chap=chap.accepted if chap else None,
+            mutual=chap.mutual if chap else None,
+            tpgt=group.tag,
             alias=config.alias or None,
             offer=offer_of(config.limits),
             command_window=config.limits.command_window,
@@ -110,24 +143,37 @@ async def send_responses(sock: socket.socket, responses: list[tuple[LoginRespons
         await loop.sock_sendall(sock, b"".join(buffers))
 
 
-async def log_in(sock: socket.socket, policy: LoginPolicy, address: str, command_window: int) -> LoginOutcome:
+async def log_in(sock: socket.socket, policy: LoginPolicy, visit: Visit, command_window: int) -> LoginOutcome:
     """Run the login protocol on a new connection, up to the last response, which the caller sends.
 
     Raises OSError when the connection breaks.
     """
-    login = LoginTarget(policy, peer_address=address, command_window=command_window)
+    login = LoginTarget(policy, peer_address=visit.address, command_window=command_window)
     # §4.2.4: before a login, nothing but Login Requests; anything else is not even answered.
     framer = TargetFramer(capacity_bytes=LOGIN_BUFFER_BYTES, expected_opcodes=frozenset({LOGIN_REQUEST}))
     answer: list[tuple[LoginResponse, bytes]] = []
     failed = ""
+    limit_s = LOGIN_TIMEOUT_S
+    begun = asyncio.get_running_loop().time()
+    requests = 0
     try:
-        async with asyncio.timeout(LOGIN_TIMEOUT_S):
+        async with asyncio.timeout_at(begun + limit_s) as deadline:
             while not login.done and login.failed is None:
                 frame = framer.next_frame() or await _receive(sock, framer)
                 if frame is None:
                     failed = "the initiator closed the connection during the login"
                     break
+                visit.spoke()
+                requests += 1
+                if requests > MAX_LOGIN_REQUESTS:
+                    raise RemoteProtocolError(
+                        f"the initiator sent {requests} Login Requests without coming to an end",
+                        login_status=login_status.INITIATOR_ERROR,
+                    )
                 answer = login.receive(LoginRequest.parse(frame.bhs), frame.data)
+                if visit.timeout_s is not None and visit.timeout_s != limit_s:  # it is known which target
+                    limit_s = visit.timeout_s
+                    deadline.reschedule(begun + limit_s)
                 if not login.done and login.failed is None:
                     await send_responses(sock, answer)
                     answer = []
@@ -135,7 +181,7 @@ async def log_in(sock: socket.socket, policy: LoginPolicy, address: str, command
         failed = str(error)
         answer = login.refuse(None, failed, error.login_status or login_status.INITIATOR_ERROR)
     except TimeoutError:
-        failed = f"the login was not over within {LOGIN_TIMEOUT_S:g} s"
+        failed = f"the login was not over within {limit_s:g} s"
         answer = []
     unread, position, available = framer.window()
     return LoginOutcome(

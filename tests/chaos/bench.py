@@ -110,5 +110,5 @@ async def bench(
 
 def _shrink(served: Served) -> None:
     """What the target accepts gets a small send buffer, inherited from the socket that listens."""
-    for listener in served.server._listeners.values():
+    for listener in served.server._portals._listeners.values():
         listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TINY_SEND_BYTES)

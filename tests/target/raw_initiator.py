@@ -22,8 +22,9 @@ from san_console.target.config import (
 )
 from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
+from san_console.target.session import ServedConnection, ServedSession
 
-__all__ = ["NAME", "RawInitiator", "Served", "config", "settings", "until"]
+__all__ = ["NAME", "RawInitiator", "Served", "config", "only", "settings", "until"]
 
 NAME = "iqn.2026-11.org.example:disks"
 ME = "iqn.2026-11.org.example:me"
@@ -58,6 +59,12 @@ async def until(predicate: object, what: str = "it", timeout_s: float = 10.0) ->
     async with asyncio.timeout(timeout_s):
         while not predicate():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.005)
+
+
+def only(session: ServedSession) -> ServedConnection:
+    """The connection of a session that has one."""
+    [connection] = session.connections.values()
+    return connection
 
 
 class Served:

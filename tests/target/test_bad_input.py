@@ -18,7 +18,7 @@ from san_console.iscsi.pdu import LoginRequest, LoginResponse, NopOut, Reject, S
 from san_console.scsi import cdb
 from san_console.target import admission, connection, login
 from san_console.target.config import BackstoreSpec, LunConfig
-from tests.target.raw_initiator import RawInitiator, Served, config, settings, until
+from tests.target.raw_initiator import RawInitiator, Served, config, only, settings, until
 
 
 @asynccontextmanager
@@ -42,8 +42,8 @@ async def attacked(served: Served | None = None) -> AsyncIterator[Served]:
         await song
         await canary.close()
         await until(lambda: not running.server.sessions())
-        assert not running.server._admission.half_open
-        assert not running.server._admission.logins
+        assert not running.server._reception.admission.half_open
+        assert not running.server._reception.admission.logins
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ async def test_half_open_logins_are_limited(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(admission, "MAX_HALF_OPEN_PER_ADDRESS", 8)
     async with attacked() as served:
         many = [await served.raw() for _ in range(30)]
-        await until(lambda: served.server._admission.half_open.total() == 8)
+        await until(lambda: served.server._reception.admission.half_open.total() == 8)
         refused = 0
         for one in many[8:]:
             refused += await one.closed() == b""
         assert refused == 22
         for one in many:
             await one.close()
-        await until(lambda: not served.server._admission.half_open)
+        await until(lambda: not served.server._reception.admission.half_open)
         await (await served.login()).close()
 
 
@@ -200,13 +200,13 @@ async def test_a_reader_that_stops_reading_is_bounded(monkeypatch: pytest.Monkey
         one = RawInitiator(*await asyncio.open_connection(sock=sock, limit=4096))
         await one.login(settings())
         await one.ready()
-        mine = next(s for s in served.server._sessions.values() if s.result.session.isid != bytes(6))
+        mine = next(s for s in served.server._table if s.result.session.isid != bytes(6))
         one.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(1000):
             one.command(cdb.read(0, 2048), read=1 << 20)
-        await until(lambda: mine.pump._writing)
-        assert mine.connection.output_bytes < 4 << 20
-        assert sum(len(buffer) for buffer in mine.connection.output) < 4 << 20
+        await until(lambda: only(mine).pump._writing)
+        assert only(mine).protocol.output_bytes < 4 << 20
+        assert sum(len(buffer) for buffer in only(mine).protocol.output) < 4 << 20
         await until(lambda: "session_lost" in served.kinds())
         assert "takes no data" in served.events[-1].cause
         one.writer.transport.abort()

@@ -45,6 +45,7 @@ from tests.target.raw_initiator import (
     Served,
     config,
     mapping,
+    only,
     settings,
     until,
 )
@@ -391,7 +392,7 @@ async def test_a_reset_of_the_unit_reaches_other_sessions() -> None:
             pdu, data = await other.receive()
             assert isinstance(pdu, ScsiResponse)
             assert (sense_of(pdu, data) if sense else pdu.status) == (sense or 0)
-        assert tag not in served.server._find((ME, bytes(6), NAME)).protocol.tasks  # type: ignore[union-attr]
+        assert tag not in served.server._table.find((ME, bytes(6), NAME, "1")).protocol.tasks  # type: ignore[union-attr]
         await mine.close()
         await other.close()
 
@@ -409,8 +410,8 @@ async def test_a_slow_reader_gets_everything_in_the_end() -> None:
         for _ in range(10):
             for n in range(8):
                 raw.command(cdb.read(n * 2048, 512), read=512 * 512)
-        [session] = served.server._sessions.values()
-        await until(lambda: session.pump._writing)
+        [session] = served.server._table
+        await until(lambda: only(session).pump._writing)
         raw.writer.transport.resume_reading()  # type: ignore[attr-defined]
         for _ in range(10):
             for n in range(8):
@@ -462,6 +463,7 @@ async def test_no_login_before_the_last_write_of_a_session_whose_connection_brok
         waits.set()
         await quiet(self)
 
+    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
     monkeypatch.setattr(FileBackstore, "_write_all", slow)
     monkeypatch.setattr(ServedSession, "quiet", seen)
     spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
@@ -500,8 +502,9 @@ async def test_storage_that_hangs_keeps_the_initiator_out(
         assert go_on.wait(20)
         write_all(self, *args)
 
+    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
     monkeypatch.setattr(FileBackstore, "_write_all", hanging)
-    monkeypatch.setattr("san_console.target.server.QUIET_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("san_console.target.ending.QUIET_TIMEOUT_S", 0.05)
     spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
     async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
         raw = await served.login()
@@ -524,6 +527,6 @@ async def test_the_login_promises_no_more_commands_than_the_session_takes() -> N
         raw = await served.raw()
         login = await raw.login(settings())
         assert login.result is not None
-        assert login.result.max_cmd_sn == served.server._sessions["t1"].protocol.max_cmd_sn
+        assert login.result.max_cmd_sn == next(iter(served.server._table)).protocol.max_cmd_sn
         assert login.result.max_cmd_sn == login.result.cmd_sn + 3
         await raw.close()

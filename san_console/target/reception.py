@@ -1,0 +1,372 @@
+"""From an accepted connection to a session: the login, what has to be over before it is answered, and the
+session or connection that begins.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+
+from san_console.iscsi import login_status
+from san_console.iscsi.login_policy import SessionDecision, SessionRequest, TargetLoginResult
+from san_console.names.display import visible
+from san_console.names.iscsi_name import comparison_key
+from san_console.names.portal import Portal
+from san_console.target.admission import Admission, Visit
+from san_console.target.config import ChapConfig, PortalGroup
+from san_console.target.ending import quiet
+from san_console.target.events import Reporter, TargetEventKind
+from san_console.target.listener import Listener
+from san_console.target.login import (
+    DISCOVERY_LIMITS,
+    LoginOutcome,
+    PortalPolicy,
+    Reached,
+    log_in,
+    send_responses,
+)
+from san_console.target.nexus import ServedTarget, SessionNexus
+from san_console.target.send_targets import Asker, Directory
+from san_console.target.session import ServedConnection, ServedSession
+from san_console.target.session_table import Place, SessionTable, key_of
+
+NO_GROUP = PortalGroup(1, [])  # of a discovery session, which reaches no unit
+MAX_REMOVED_NAMES = 1024  # of targets that initiators are told have been removed, and not just unknown
+
+
+class Reception:
+    """Takes connections in for all portals of a server. `targets` and `table` are shared with it."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, ServedTarget],
+        table: SessionTable,
+        directory: Directory,
+        reporter: Reporter,
+    ) -> None:
+        self.discovery_chap: ChapConfig | None = None
+        self.closing = False
+        self.removed: dict[str, None] = {}
+        self.admission = Admission(self._log_in)
+        self._targets = targets
+        self._table = table
+        self._directory = directory
+        self._reporter = reporter
+        self._session_number = 0
+
+    def target_removed(self, name: str) -> None:
+        """Logins to it are told so from now on (status 0204)."""
+        self.removed[name] = None
+        if len(self.removed) > MAX_REMOVED_NAMES:
+            del self.removed[next(iter(self.removed))]
+
+    # The login
+
+    async def _log_in(self, listener: Listener, sock: socket.socket, visit: Visit) -> bool:
+        """Run the login on a new connection. True when a session has the socket now."""
+        address = visit.address
+        place = Place("", str(listener.bound))
+        reached: Reached | None = None
+
+        def find(name: str) -> Reached | int:
+            nonlocal place, reached
+            found = self._reach(listener, name)
+            if isinstance(found, int):
+                return found
+            reached = found
+            visit.timeout_s = found.config.limits.login_timeout_s
+            place = Place(found.config.name, str(found.group.tag), found.config.limits.max_sessions)
+            return found
+
+        def session_for(request: SessionRequest) -> SessionDecision:
+            return self._table.decide(request, place)
+
+        policy = PortalPolicy(find, session_for, self.discovery_chap)
+        outcome = await log_in(sock, policy, visit, DISCOVERY_LIMITS.command_window)
+        if outcome.result is None:
+            if outcome.status == login_status.AUTHENTICATION_FAILURE:
+                await self.admission.authentication_failed(address)
+            await send_responses(sock, outcome.answer)
+            self._refused(outcome, address)
+            return False
+        self.admission.authenticated(address)
+        return await self._admit(sock, listener, address, outcome, outcome.result, place, reached)
+
+    def _reach(self, listener: Listener, name: str) -> Reached | int:
+        """The target as it is reached through a portal, or the status of the refusal."""
+        if self.closing:
+            return login_status.SERVICE_UNAVAILABLE
+        name = comparison_key(name)
+        served = self._targets.get(name)
+        if served is None:
+            return login_status.TARGET_REMOVED if name in self.removed else login_status.NOT_FOUND
+        if name not in listener.users:
+            return login_status.NOT_FOUND
+        return Reached(served.config, served.config.group_of(listener.portal))
+
+    def _refused(self, outcome: LoginOutcome, address: str) -> None:
+        who = visible(outcome.initiator_name) if outcome.initiator_name else address
+        explanation = login_status.explain_status(outcome.status >> 8, outcome.status & 0xFF)
+        moved = outcome.status >> 8 == login_status.TARGET_MOVED_TEMPORARILY >> 8
+        self._reporter.tell(
+            "target_login_failed",
+            "info" if moved else "warning",
+            f"A login of {who} was {'redirected' if moved else 'refused'}.",
+            cause=outcome.failed,
+            side="target",
+            check=explanation.check if outcome.status else "",
+            target=outcome.target_name,
+            initiator=outcome.initiator_name,
+            address=address,
+            status=f"{outcome.status:04x}",
+        )
+
+    # After the login
+
+    async def _admit(
+        self,
+        sock: socket.socket,
+        listener: Listener,
+        address: str,
+        outcome: LoginOutcome,
+        result: TargetLoginResult,
+        place: Place,
+        reached: Reached | None,
+    ) -> bool:
+        """Give the connection to its session. False when that is not possible any more: then it is closed
+        without an answer, and the initiator tries again.
+        """
+        arrival = Arrival(sock, outcome, result, address, _local_portal(sock), listener.portal)
+        if result.session.tsih:
+            return await self._join(arrival)
+        if not await self._earlier_over(sock, result.session, place):
+            return False
+        served = self._targets.get(place.target)
+        gone = place.target and (
+            served is None or reached is None or served.config.group_of_tag(reached.group.tag) is None
+        )
+        if gone or self.closing or self._table.is_full(place) or self._table.with_tsih(result.tsih):
+            return False
+        return await self._begin(arrival, served, place, reached.group if reached is not None else NO_GROUP)
+
+    async def _begin(
+        self, arrival: Arrival, served: ServedTarget | None, place: Place, group: PortalGroup
+    ) -> bool:
+        result, request = arrival.result, arrival.result.session
+        asker = Asker(request.initiator_name, arrival.address, arrival.portal, place.target)
+        nexus = SessionNexus(
+            served,
+            request.initiator_name,
+            request.isid,
+            lambda value: self._directory.answer(value, asker),
+            address=arrival.address,
+            group=group,
+        )
+        self._session_number += 1
+        session = ServedSession(
+            f"t{self._session_number}",
+            result,
+            nexus,
+            served.config.limits if served is not None else DISCOVERY_LIMITS,
+            logged_in_at=time.time(),
+            on_closed=self._session_closed,
+            on_connection_lost=self._connection_lost,
+        )
+        session.address = arrival.address
+        self._table.add(session, key_of(request, place))
+        with session.held():
+            connection = await self._answer(session, arrival)
+        if connection is None:
+            return False
+        if place.target:
+            self._tell_login(session, arrival, f"logged in to {visible(place.target)}")
+        connection.pump.start()
+        return True
+
+    async def _answer(self, session: ServedSession, arrival: Arrival) -> ServedConnection | None:
+        """Send the last login response, and only then let the connection carry anything of its session. None
+        when the session ended meanwhile.
+        """
+        await send_responses(arrival.sock, arrival.outcome.answer)
+        arrival.outcome.answer = []
+        if session.over:
+            return None
+        replaced = session.connections.get(arrival.result.session.cid)
+        if replaced is not None:  # by a login that came at the same time
+            replaced.pump.close("the initiator logged this connection in again", error=False)
+        connection = session.attach(
+            arrival.sock,
+            arrival.result,
+            arrival.outcome.leftover,
+            address=arrival.address,
+            portal=arrival.portal,
+            listens_at=arrival.listens_at,
+            logged_in_at=time.time(),
+        )
+        self._table.connection_count += 1
+        connection.ended.add_done_callback(self._one_connection_less)
+        return connection
+
+    def _one_connection_less(self, _: object) -> None:
+        self._table.connection_count -= 1
+
+    async def _join(self, arrival: Arrival) -> bool:
+        """A further connection of a session, or one in the place of another (RFC 7143 §6.3.4)."""
+        result = arrival.result
+        session = self._table.with_tsih(result.tsih)
+        if session is None or session.over:
+            return False
+        with session.held():
+            if not await self._replaced(session, arrival):
+                return False
+            if len(session.connections) >= session.max_connections:
+                return False
+            connection = await self._answer(session, arrival)
+        if connection is None:
+            return False
+        self._tell_login(
+            session,
+            arrival,
+            f"logged in to {visible(session.target)} with connection {connection.cid}, "
+            f"{len(session.connections)} in all",
+        )
+        connection.pump.start()
+        return True
+
+    async def _replaced(self, session: ServedSession, arrival: Arrival) -> bool:
+        """The old connection of this CID, if there is one, is over. Below recovery level 2 its commands end
+        with it, and must have let go of the backstore before a new one may write; at level 2 they wait for
+        their new connection.
+        """
+        cid = arrival.result.session.cid
+        old = session.connections.get(cid)
+        session.protocol.reinstate(cid)
+        if old is not None:
+            old.pump.close("the initiator logged this connection in again", error=False)
+            if session.result.params.error_recovery_level < 2:
+                if not await quiet(session.connection_quiet(old)):
+                    self._waits_for_storage(session.target, session.result.session.initiator_name)
+                    return False
+                return not _closed_by_peer(arrival.sock)
+        return True
+
+    async def _earlier_over(self, sock: socket.socket, request: SessionRequest, place: Place) -> bool:
+        """Wait, before the login is answered, until no command of the initiator's earlier sessions is with a
+        backstore: a late write of one must not land on top of what the new session writes (RFC 7143 §6.3.5).
+        The connection of the earlier one may have broken long before, and a restarted initiator has a new
+        ISID. False when the login cannot go on.
+        """
+        while True:
+            existing = self._table.find(key_of(request, place))
+            if existing is not None:
+                existing.close("the initiator logged in again")
+            ending = self._table.ending(request.initiator_name, place.target)
+            if ending is None:
+                return True
+            # Letting it in all the same would trade its data for its patience; it tries again.
+            if not await quiet(ending.quiet()):
+                self._waits_for_storage(place.target, request.initiator_name)
+                return False
+            if _closed_by_peer(sock):
+                return False  # it gave up, and its next login may be through already
+
+    def _waits_for_storage(self, target: str, initiator: str) -> None:
+        self._reporter.backstore_error(
+            target,
+            f"A login of {initiator} has to wait: the storage has not finished what its last session wrote.",
+        )
+
+    # What is told
+
+    def _tell_login(self, session: ServedSession, arrival: Arrival, what: str) -> None:
+        request = arrival.result.session
+        self._reporter.tell(
+            "target_login",
+            "info",
+            f"{visible(request.initiator_name)} {what}.",
+            target=session.target,
+            initiator=request.initiator_name,
+            address=arrival.address,
+            portal=str(arrival.portal),
+            auth=arrival.result.auth,
+            session=session.id,
+            action=arrival.result.action,
+            cid=str(request.cid),
+        )
+
+    def _session_closed(self, session: ServedSession, reason: str, error: bool) -> None:
+        self._table.discard(session)
+        if session.protocol.discovery:
+            return
+        request = session.result.session
+        kind: TargetEventKind = (
+            "session_lost" if error else "target_logout" if reason == "logout" else "session_closed"
+        )
+        self._reporter.tell(
+            kind,
+            "warning" if error else "info",
+            f"The session of {visible(request.initiator_name)} ended.",
+            cause=reason,
+            side="initiator" if error or reason == "logout" else "target",
+            target=session.target,
+            initiator=request.initiator_name,
+            address=session.address,
+            session=session.id,
+        )
+
+    def _connection_lost(
+        self, session: ServedSession, connection: ServedConnection, reason: str, error: bool
+    ) -> None:
+        request = session.result.session
+        left = len(session.connections)
+        rest = f"{left} left" if left else "the session waits for its initiator"
+        self._reporter.tell(
+            "connection_lost" if error else "connection_closed",
+            "warning" if error else "info",
+            f"Connection {connection.cid} of {visible(request.initiator_name)} ended, {rest}.",
+            cause=reason,
+            side="initiator" if error or reason == "logout" else "target",
+            target=session.target,
+            initiator=request.initiator_name,
+            address=connection.address,
+            session=session.id,
+            cid=str(connection.cid),
+        )
+
+
+class Arrival:
+    """A connection whose login has succeeded, on its way to a session."""
+
+    __slots__ = ("address", "listens_at", "outcome", "portal", "result", "sock")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        outcome: LoginOutcome,
+        result: TargetLoginResult,
+        address: str,
+        portal: Portal,
+        listens_at: Portal,
+    ) -> None:
+        self.sock = sock
+        self.outcome = outcome
+        self.result = result
+        self.address = address
+        self.portal = portal
+        self.listens_at = listens_at
+
+
+def _local_portal(sock: socket.socket) -> Portal:
+    host, port, *_ = sock.getsockname()
+    return Portal(str(host).partition("%")[0], port)
+
+
+def _closed_by_peer(sock: socket.socket) -> bool:
+    """True when the other side has closed the connection; what it sent stays to be received."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
