@@ -16,6 +16,7 @@ from san_console.scsi.sense import (
     build_fixed,
 )
 from san_console.scsi.status import CHECK_CONDITION
+from san_console.target.backstore import MediumError
 
 _WRITE_CONDITIONS = {
     errno.ENOSPC: SPACE_ALLOCATION_FAILED,
@@ -68,8 +69,10 @@ class StatusAnswer(CheckCondition):
         return b""
 
 
-def medium_error(error: OSError, *, writing: bool) -> CheckCondition:
-    """What the initiator hears of an error of the backstore."""
+def medium_error(error: OSError, *, writing: bool, block_bytes: int) -> CheckCondition:
+    """What the initiator hears of an error of the backstore; with the LBA where the medium told it."""
+    information = error.offset_bytes // block_bytes if isinstance(error, MediumError) else None
     if writing:
-        return CheckCondition(_WRITE_CONDITIONS.get(error.errno or 0, WRITE_ERROR))
-    return CheckCondition(UNRECOVERED_READ_ERROR)
+        condition = _WRITE_CONDITIONS.get(error.errno or 0, WRITE_ERROR)
+        return CheckCondition(condition, information=information)
+    return CheckCondition(UNRECOVERED_READ_ERROR, information=information)

@@ -124,10 +124,10 @@ class LogicalUnit:
         verb = "written" if writing else "read"
         now = monotonic()
         if now - self._told_at < ERROR_INTERVAL_S:
-            return medium_error(error, writing=writing)
+            return medium_error(error, writing=writing, block_bytes=self.block_bytes)
         self._told_at = now
         self._on_error(f"LUN {self.config.name} could not be {verb}: {error.strerror or error}")
-        return medium_error(error, writing=writing)
+        return medium_error(error, writing=writing, block_bytes=self.block_bytes)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let a command run beside the loop; `close` waits for it."""
