@@ -41,6 +41,9 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     state_note: str = ""
     """Said when the engine could not take its state over, e.g. a damaged file that was kept aside."""
     lab: bool = False
+    discovery_identity_ids: list[str] = []
+    """CHAP identities that discovery sessions with local targets have to log in with; empty: none."""
+    discovery_mutual_identity_id: str = ""
 
 
 class Interface(msgspec.Struct, kw_only=True):

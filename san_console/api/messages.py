@@ -9,10 +9,10 @@ import msgspec
 from san_console.api.engine_objects import EngineInfo, Event, Identity, Interface, Job, Sample
 from san_console.api.initiator_objects import Lun, Session, Source, Target
 from san_console.api.problems import Problem
-from san_console.api.serving_objects import IsnsServer, LocalTarget, TargetSession
+from san_console.api.serving_objects import IsnsServer, LocalTarget, Reservation, TargetSession
 
-API_VERSION: Final = 1
-OLDEST_API_VERSION: Final = 1
+API_VERSION: Final = 2
+OLDEST_API_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """A snapshot of 10,000 targets is about 6 MB; more than this is a fault or an attack."""
 
@@ -25,6 +25,7 @@ COLLECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "luns": Lun,
     "local_targets": LocalTarget,
     "target_sessions": TargetSession,
+    "reservations": Reservation,
     "isns_servers": IsnsServer,
     "identities": Identity,
     "events": Event,

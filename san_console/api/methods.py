@@ -8,10 +8,21 @@ import msgspec
 
 from san_console.api.engine_objects import EngineInfo, Event, Identity, Job, Keyring, Sample
 from san_console.api.initiator_objects import LoginSettings, LunData, Session, Source, Target, VpdPage
-from san_console.api.serving_objects import Consequence, IsnsObject, IsnsServer, LocalTarget, SeenLun
+from san_console.api.plan_objects import ChangePlan, TargetDocument, UndoStep
+from san_console.api.serving_objects import (
+    AccessState,
+    Consequence,
+    EffectiveAccess,
+    IsnsObject,
+    IsnsServer,
+    LocalTarget,
+)
 
 MAX_LUN_READ_BYTES: Final = 1024 * 1024
 """Of one `luns.read`: enough for a viewer, and far below the frame limit. More is a job."""
+
+MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+"""Of a document with targets: 1,000 targets with 4 LUNs each are about 1 MB."""
 
 
 class Nothing(msgspec.Struct, kw_only=True):
@@ -150,6 +161,73 @@ class AskAccess(msgspec.Struct, kw_only=True):
     target: str
     initiator: str
     address: str = ""
+    """Of the initiator; empty: one that no rule with an address fits."""
+
+
+class Disconnect(msgspec.Struct, kw_only=True):
+    id: str
+    """Of a target session."""
+    cid: int | None = None
+    """One connection of it; None: all of it."""
+
+
+class LunOf(msgspec.Struct, kw_only=True):
+    """A LUN of a local target."""
+
+    target: str
+    lun_id: str
+
+
+class SetLunOnline(msgspec.Struct, kw_only=True):
+    target: str
+    lun_id: str
+    online: bool
+
+
+class GrowLun(msgspec.Struct, kw_only=True):
+    target: str
+    lun_id: str
+    size_bytes: int = 0
+    """0: as large as its file or device is by now. Smaller than it is: refused."""
+
+
+class SetAccessState(msgspec.Struct, kw_only=True):
+    target: str
+    tag: int
+    access_state: AccessState
+    preferred: bool | None = None
+    """None: as it is."""
+
+
+class SetDiscoveryChap(msgspec.Struct, kw_only=True):
+    """What discovery sessions have to prove; no identities: nothing."""
+
+    identity_ids: list[str] = []
+    mutual_identity_id: str = ""
+
+
+class ExportTargets(msgspec.Struct, kw_only=True):
+    targets: list[str] = []
+    """Empty: all, and the CHAP of discovery."""
+
+
+class PlanTargets(msgspec.Struct, kw_only=True):
+    text: str
+    """The document, YAML; at most `MAX_DOCUMENT_BYTES`."""
+    only: list[str] = []
+    """Of its targets only these; empty: all."""
+
+
+class ApplyTargets(msgspec.Struct, kw_only=True):
+    text: str
+    only: list[str] = []
+    base: str = ""
+    """Of the plan that the user saw; empty: whatever is there now."""
+
+
+class UndoTargets(msgspec.Struct, kw_only=True):
+    steps: int = 1
+    base: str = ""
 
 
 class ByAddress(msgspec.Struct, kw_only=True):
@@ -241,8 +319,20 @@ METHODS: Final[dict[str, Method]] = {
     "serving.change": Method(SaveLocalTarget, LocalTarget),
     "serving.set_enabled": Method(SetEnabled, LocalTarget),
     "serving.remove": Method(RemoveLocalTarget, None),
-    "serving.disconnect": Method(ById, None),
-    "serving.access": Method(AskAccess, list[SeenLun]),
+    "serving.disconnect": Method(Disconnect, None),
+    "serving.access": Method(AskAccess, EffectiveAccess),
+    "serving.set_access_state": Method(SetAccessState, LocalTarget),
+    "serving.lun_online": Method(SetLunOnline, LocalTarget),
+    "serving.retry_lun": Method(LunOf, LocalTarget),
+    "serving.grow_lun": Method(GrowLun, LocalTarget),
+    "serving.clear_reservation": Method(LunOf, None),
+    "serving.set_discovery_chap": Method(SetDiscoveryChap, EngineInfo),
+    "serving.export_targets": Method(ExportTargets, TargetDocument),
+    "serving.plan_targets": Method(PlanTargets, ChangePlan),
+    "serving.apply_targets": Method(ApplyTargets, ChangePlan),
+    "serving.undo_steps": Method(Nothing, list[UndoStep]),
+    "serving.plan_undo": Method(UndoTargets, ChangePlan),
+    "serving.undo_targets": Method(UndoTargets, ChangePlan),
     # iSNS
     "isns.start": Method(ByAddress, IsnsServer),
     "isns.stop": Method(Nothing, None),

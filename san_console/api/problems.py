@@ -11,6 +11,7 @@ PROBLEM_CODES: Final[dict[str, str]] = {
     "unknown-method": "no such method in this API version",
     "unknown-object": "the object named in the call does not exist (any more)",
     "exists": "an object of that name exists already",
+    "conflict": "what the call was made from has changed since; look again, then decide",
     "in-use": "the object is used by something else; the details name it",
     "unreachable": "the address did not resolve, did not answer, or refused the connection",
     "not-iscsi": "something answered, but it does not speak the protocol",

@@ -13,7 +13,7 @@ from san_console.api.initiator_objects import LoginSettings
 from san_console.api.messages import COLLECTIONS, Statistics
 from san_console.api.methods import METHODS
 from san_console.api.problems import Problem
-from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping, PortalGroup
 from san_console.console.backend import BackendMessage
 from san_console.console.replica import Replica
 from san_console.console.simulated import SCENARIOS, SimulatedBackend
@@ -68,12 +68,24 @@ class Console:
 def own_target() -> LocalTarget:
     return LocalTarget(
         id="iqn.2026-11.org.example:mine",
-        portals=["127.0.0.1:3270"],
+        portal_groups=[PortalGroup(portals=["127.0.0.1:3270"])],
         luns=[LocalLun(id="l1", name="one", kind="memory", size_bytes=2**20)],
-        initiators=["*"],
+        access=[InitiatorAccess(subject="*")],
         mappings=[Mapping(initiator="*", lun_id="l1", lun=0)],
     )
 
+
+DOCUMENT = """\
+schema: san-console/targets/1
+targets:
+  - name: iqn.2026-11.org.example:mine
+    portal_groups:
+      - tag: 1
+        portals: ["127.0.0.1:3270"]
+    luns:
+      - {id: l1, kind: memory, size: 1 MiB}
+    chap: {identities: [db-hosts]}
+"""
 
 CALLS: dict[str, msgspec.Struct] = {
     "engine.info": api.Nothing(),
@@ -113,12 +125,24 @@ CALLS: dict[str, msgspec.Struct] = {
     "serving.plan": api.SaveLocalTarget(target=own_target()),
     "serving.create": api.SaveLocalTarget(target=own_target()),
     "serving.change": api.SaveLocalTarget(
-        target=LocalTarget(id=LAB, portals=["127.0.0.1:3260"], luns=own_target().luns)
+        target=LocalTarget(
+            id=LAB, portal_groups=[PortalGroup(portals=["127.0.0.1:3260"])], luns=own_target().luns
+        )
     ),
     "serving.set_enabled": api.SetEnabled(id=LAB, enabled=False),
     "serving.remove": api.RemoveLocalTarget(id=PROD, force=True),
-    "serving.disconnect": api.ById(id="t1"),
+    "serving.disconnect": api.Disconnect(id="t1"),
     "serving.access": api.AskAccess(target=PROD, initiator=initiator("db-1.example")),
+    "serving.set_access_state": api.SetAccessState(target=PROD, tag=2, access_state="standby"),
+    "serving.lun_online": api.SetLunOnline(target=PROD, lun_id="lun-iso", online=False),
+    "serving.retry_lun": api.LunOf(target=PROD, lun_id="lun-iso"),
+    "serving.grow_lun": api.GrowLun(target=PROD, lun_id="lun-vm-store", size_bytes=3 * 2**40),
+    "serving.clear_reservation": api.LunOf(target=PROD, lun_id="lun-db-data"),
+    "serving.set_discovery_chap": api.SetDiscoveryChap(identity_ids=["id-discovery"]),
+    "serving.export_targets": api.ExportTargets(),
+    "serving.plan_targets": api.PlanTargets(text=DOCUMENT),
+    "serving.apply_targets": api.ApplyTargets(text=DOCUMENT),
+    "serving.undo_steps": api.Nothing(),
     "isns.start": api.ByAddress(address="127.0.0.1:3205"),
     "isns.stop": api.Nothing(),
     "isns.add": api.ByAddress(address="10.9.9.9"),
@@ -129,10 +153,18 @@ CALLS: dict[str, msgspec.Struct] = {
 }
 
 
+AFTER_A_CHANGE: dict[str, msgspec.Struct] = {
+    "serving.plan_undo": api.UndoTargets(),
+    "serving.undo_targets": api.UndoTargets(),
+}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_answered_with_its_result(method: str) -> None:
     console = Console()
-    answer = console.ask_well(method, CALLS[method])
+    if method in AFTER_A_CHANGE:
+        console.ask_well("serving.create", api.SaveLocalTarget(target=own_target()))
+    answer = console.ask_well(method, (CALLS | AFTER_A_CHANGE)[method])
     again = msgspec.json.decode(msgspec.json.encode(answer), type=METHODS[method].result)
     assert again == answer
     if console.backend.state == "connected":

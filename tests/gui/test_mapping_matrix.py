@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping
 from san_console.gui.models.mapping_matrix import MAX_LUN, MappingDraft, access_of
 
 DB, ESX = "iqn.2004-10.com.example:db", "iqn.2004-10.com.example:esx"
@@ -20,7 +20,7 @@ def target() -> LocalTarget:
             LocalLun(id="b", name="log", kind="memory", size_bytes=4096),
             LocalLun(id="c", name="iso", kind="file", path="/iso", read_only=True),
         ],
-        initiators=[DB, "*", ESX],
+        access=[InitiatorAccess(subject=name) for name in (DB, "*", ESX)],
         mappings=[Mapping(initiator=DB, lun_id="a", lun=0), Mapping(initiator="*", lun_id="c", lun=0)],
     )
 

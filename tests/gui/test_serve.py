@@ -136,7 +136,7 @@ def test_who_sees_what_and_shared_writers() -> None:
         tab.view.setCurrentIndex(cell(bench, ESX, "vm-store"))
         tab.model.cycle(cell(bench, ESX, "vm-store"))
         shown = " ".join(label.text() for label in tab.who._values)
-        assert "esx-7.example from 10.20.0.77 sees LUN 0 vm-store (read-only, pending), LUN 3 iso" in shown
+        assert "esx-7.example from fd00::77 sees LUN 0 vm-store (read-only, pending), LUN 3 iso" in shown
         assert "db-data and db-log can be written by several" in shown
 
 

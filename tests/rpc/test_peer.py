@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from san_console.api.messages import (
+    API_VERSION,
     MAX_FRAME_BYTES,
     Call,
     Cancel,
@@ -45,7 +46,7 @@ def test_hellos_are_exchanged_and_tell_versions() -> None:
     assert client.other.role == "engine"
     assert engine.other is not None
     assert engine.other.role == "cli"
-    assert client.api_version == engine.api_version == 1
+    assert client.api_version == engine.api_version == API_VERSION
 
 
 def test_the_engine_is_silent_until_the_client_has_said_hello() -> None:
@@ -116,7 +117,7 @@ def test_unknown_members_are_ignored() -> None:
         b'{"type":"call","id":1,"method":"x","params":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
         b'{"type":"result","id":1,"result":null}',
         b'{"type":"delta","revision":1,"changes":[]}',
-        b'{"type":"hello","api_oldest":1,"api_newest":1,"version":"x","role":"cli"}',
+        b'{"type":"hello","api_oldest":1,"api_newest":99,"version":"x","role":"cli"}',
     ],
     ids=lambda body: repr(body[:40]),
 )
@@ -156,7 +157,7 @@ def test_a_call_before_the_hello_is_refused() -> None:
 
 @pytest.mark.parametrize(("client_role", "engine_role"), [("engine", "engine"), ("cli", "window")])
 def test_two_ends_of_one_role_do_not_talk(client_role: str, engine_role: str) -> None:
-    hello = Hello(api_oldest=1, api_newest=1, version="x", role=client_role)
+    hello = Hello(api_oldest=1, api_newest=API_VERSION, version="x", role=client_role)
     peer = Peer(engine_role)
     with pytest.raises(FrameError):
         peer.receive(frame(msgspec.json.encode(hello)))

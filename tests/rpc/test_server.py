@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from san_console.api.engine_objects import Keyring
-from san_console.api.messages import MAX_FRAME_BYTES, Change, Delta, Snapshot, Statistics
+from san_console.api.messages import API_VERSION, MAX_FRAME_BYTES, Change, Delta, Snapshot, Statistics
 from san_console.api.methods import ById, Nothing, Subscribed
 from san_console.api.problems import ApiProblem
 from san_console.rpc import server as server_module
@@ -100,7 +100,9 @@ async def raw_connection(
     reader, writer = await asyncio.open_unix_connection(path)
     if hello:
         writer.write(
-            frame({"type": "hello", "api_oldest": 1, "api_newest": 1, "version": "t", "role": "cli"})
+            frame(
+                {"type": "hello", "api_oldest": 1, "api_newest": API_VERSION, "version": "t", "role": "cli"}
+            )
         )
         (size,) = struct.unpack(">I", await reader.readexactly(4))
         await reader.readexactly(size)

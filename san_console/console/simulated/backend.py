@@ -23,9 +23,11 @@ from san_console.console.backend import (
     ObjectSnapshot,
 )
 from san_console.console.simulated import discovery_methods as discovery
+from san_console.console.simulated import document_methods as documents
 from san_console.console.simulated import engine_methods as engine
 from san_console.console.simulated import lun_methods as luns
 from san_console.console.simulated import serving_methods as serving
+from san_console.console.simulated import serving_states as states
 from san_console.console.simulated import session_methods as sessions
 from san_console.console.simulated.demo_initiator import LOADS, LOSS_S
 from san_console.console.simulated.demo_serving import TARGET_LOADS
@@ -77,8 +79,20 @@ _HANDLERS: Final[dict[str, Callable[[World, Any], Any]]] = {
     "serving.change": serving.change,
     "serving.set_enabled": serving.set_enabled,
     "serving.remove": serving.remove,
-    "serving.disconnect": serving.disconnect,
-    "serving.access": serving.access,
+    "serving.disconnect": states.disconnect,
+    "serving.access": states.access,
+    "serving.set_access_state": states.set_access_state,
+    "serving.lun_online": states.lun_online,
+    "serving.retry_lun": states.retry_lun,
+    "serving.grow_lun": states.grow_lun,
+    "serving.clear_reservation": states.clear_reservation,
+    "serving.set_discovery_chap": states.set_discovery_chap,
+    "serving.export_targets": documents.export_targets,
+    "serving.plan_targets": documents.plan_targets,
+    "serving.apply_targets": documents.apply_targets,
+    "serving.undo_steps": documents.undo_steps,
+    "serving.plan_undo": documents.plan_undo,
+    "serving.undo_targets": documents.undo_targets,
     "isns.start": serving.isns_start,
     "isns.stop": serving.isns_stop,
     "isns.add": serving.isns_add,

@@ -18,11 +18,17 @@ from san_console.api.initiator_objects import (
 )
 from san_console.api.problems import Problem
 from san_console.api.serving_objects import (
+    InitiatorAccess,
+    InitiatorGroup,
     IsnsObject,
     IsnsServer,
     LocalLun,
     LocalTarget,
     Mapping,
+    PortalGroup,
+    Registration,
+    Reservation,
+    TargetConnection,
     TargetSession,
 )
 from san_console.console.simulated.demo_initiator import fill_initiator
@@ -207,9 +213,10 @@ def _hostile_objects(world: World, number: int, text: str) -> None:
         LocalTarget(
             id=f"iqn.2026-11.org.example:served-{number}",
             alias=text,
-            portals=[text],
+            portal_groups=[PortalGroup(portals=[text], redirect_to=text)],
             luns=[LocalLun(id="l", name=text, kind="file", path=text, problem=problem, state="offline")],
-            initiators=[text, "*"],
+            initiator_groups=[InitiatorGroup(name=text, members=[text])],
+            access=[InitiatorAccess(subject=text), InitiatorAccess(subject="*")],
             mappings=[Mapping(initiator=text, lun_id="l", lun=0)],
             state="failed",
             problem=problem,
@@ -225,7 +232,20 @@ def _hostile_objects(world: World, number: int, text: str) -> None:
             address=text,
             portal=text,
             auth=text,
+            connections=[TargetConnection(cid=0, address=text, portal=text)],
             luns=[0],
+        ),
+    )
+    world.put(
+        "reservations",
+        Reservation(
+            id=f"iqn.2026-11.org.example:served-{number}/l",
+            target=f"iqn.2026-11.org.example:served-{number}",
+            lun_id="l",
+            lun_name=text,
+            type=text,
+            holder=text,
+            registrations=[Registration(initiator=text, isid=text, key=text, holder=True)],
         ),
     )
     world.put("identities", Identity(id=f"hi{number}", user=text, note=text, used_by=[text], findings=[text]))

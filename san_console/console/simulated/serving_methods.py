@@ -9,14 +9,16 @@ from san_console.api.engine_objects import Job
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import (
     Consequence,
+    InitiatorAccess,
     IsnsObject,
     IsnsRegistration,
     IsnsServer,
     LocalLun,
     LocalTarget,
     Mapping,
-    SeenLun,
+    PortalGroup,
 )
+from san_console.console.simulated.access_rules import effective
 from san_console.console.simulated.discovery_methods import valid_portal
 from san_console.console.simulated.engine_methods import valid_name
 from san_console.console.simulated.world import World
@@ -91,7 +93,8 @@ def _shown(mapping: Mapping) -> str:
     return f"{'read-only' if mapping.read_only else 'read-write'} as LUN {mapping.lun}"
 
 
-def _checked(world: World, target: LocalTarget) -> LocalTarget:
+def accepted(world: World, target: LocalTarget) -> LocalTarget:
+    """A target as it is shown once it is served. Raises ApiProblem."""
     name = valid_name(target.id)
     for portal in target.portals:
         valid_portal(portal)
@@ -109,7 +112,12 @@ def _checked(world: World, target: LocalTarget) -> LocalTarget:
         luns=[
             lun
             if lun.identity
-            else msgspec.structs.replace(lun, identity=f"naa.3a5c0de{world.number():09x}", serial=lun.id)
+            else msgspec.structs.replace(
+                lun,
+                identity=f"naa.3a5c0de{world.number():09x}",
+                unit_serial=lun.serial or lun.id,
+                used_bytes=0 if lun.thin else lun.size_bytes,
+            )
             for lun in target.luns
         ],
         state="serving" if target.enabled else "stopped",
@@ -121,7 +129,8 @@ def _checked(world: World, target: LocalTarget) -> LocalTarget:
 
 
 def create(world: World, params: api.SaveLocalTarget) -> LocalTarget:
-    target = _checked(world, params.target)
+    target = accepted(world, params.target)
+    world.note_step(f"{target.id} was created", {target.id: None})
     if world.has("local_targets", target.id):
         raise ApiProblem("exists", f"{target.id} is served already.", side="engine")
     world.put("local_targets", target)
@@ -130,13 +139,14 @@ def create(world: World, params: api.SaveLocalTarget) -> LocalTarget:
 
 
 def change(world: World, params: api.SaveLocalTarget) -> LocalTarget:
-    world.get("local_targets", params.target.id)
-    target = _checked(world, params.target)
+    before = world.get("local_targets", params.target.id)
+    target = accepted(world, params.target)
+    world.note_step(f"{target.id} was changed", {target.id: before})
     world.put("local_targets", target)
     for session in world.values("target_sessions"):
         if session.target == target.id:
-            seen = access(world, api.AskAccess(target=target.id, initiator=session.initiator))
-            world.change("target_sessions", session.id, luns=[row.lun for row in seen])
+            seen = effective(target, session.initiator, session.address, {})
+            world.change("target_sessions", session.id, luns=[row.lun for row in seen.luns])
     world.event("info", "target_changed", "local_target", target.id, f"{target.id} was changed.")
     return target
 
@@ -146,12 +156,12 @@ def set_enabled(world: World, params: api.SetEnabled) -> LocalTarget:
         "local_targets", params.id, enabled=params.enabled, state="serving" if params.enabled else "stopped"
     )
     if not params.enabled:
-        _drop_sessions(world, params.id)
+        drop_sessions(world, params.id)
     return target
 
 
 def remove(world: World, params: api.RemoveLocalTarget) -> None:
-    world.get("local_targets", params.id)
+    before = world.get("local_targets", params.id)
     users = [session for session in world.values("target_sessions") if session.target == params.id]
     if users and not params.force:
         raise ApiProblem(
@@ -161,39 +171,22 @@ def remove(world: World, params: api.RemoveLocalTarget) -> None:
             check="let them log out first, or remove it with force",
             details={"initiators": "\n".join(session.initiator for session in users)},
         )
-    _drop_sessions(world, params.id)
+    world.note_step(f"{params.id} was removed", {params.id: before})
+    drop_sessions(world, params.id)
+    for reservation in world.values("reservations"):
+        if reservation.target == params.id:
+            world.remove("reservations", reservation.id)
     world.remove("local_targets", params.id)
 
 
-def _drop_sessions(world: World, target_id: str) -> None:
+def drop_sessions(world: World, target_id: str) -> None:
+    """The sessions with a target, and what they have reserved, are no more."""
     for session in world.values("target_sessions"):
         if session.target == target_id:
             world.remove("target_sessions", session.id)
-
-
-def disconnect(world: World, params: api.ById) -> None:
-    session = world.get("target_sessions", params.id)
-    world.remove("target_sessions", params.id)
-    text = f"{session.initiator} was disconnected."
-    world.event("warning", "session_lost", "target_session", params.id, text)
-
-
-def access(world: World, params: api.AskAccess) -> list[SeenLun]:
-    target: LocalTarget = world.get("local_targets", params.target)
-    own = any(row.initiator == params.initiator for row in target.mappings)
-    asked = params.initiator if own else "*"
-    names: dict[str, LocalLun] = {lun.id: lun for lun in target.luns}
-    seen = [
-        SeenLun(
-            lun=row.lun,
-            lun_id=row.lun_id,
-            name=names[row.lun_id].name,
-            read_only=row.read_only or names[row.lun_id].read_only,
-        )
-        for row in target.mappings
-        if row.initiator == asked and row.lun_id in names
-    ]
-    return sorted(seen, key=lambda row: row.lun)
+    for reservation in world.values("reservations"):
+        if reservation.target == target_id and not reservation.aptpl:
+            world.remove("reservations", reservation.id)
 
 
 def isns_start(world: World, params: api.ByAddress) -> IsnsServer:
@@ -245,13 +238,13 @@ def lab_start(world: World, params: api.Nothing) -> Job:
             target = LocalTarget(
                 id=name,
                 alias=f"lab {number + 1}",
-                portals=["127.0.0.1:3260"],
+                portal_groups=[PortalGroup(portals=["127.0.0.1:3260"])],
                 luns=luns,
-                initiators=["*"],
+                access=[InitiatorAccess(subject="*")],
                 mappings=[Mapping(initiator="*", lun_id=lun.id, lun=at) for at, lun in enumerate(luns)],
                 lab=True,
             )
-            world.put("local_targets", _checked(world, target))
+            world.put("local_targets", accepted(world, target))
         isns_start(world, api.ByAddress(address="127.0.0.1:3205"))
         world.change("engine", "engine", lab=True)
         return {"isns": "127.0.0.1:3205", "portal": "127.0.0.1:3260"}
@@ -261,6 +254,6 @@ def lab_start(world: World, params: api.Nothing) -> Job:
 
 def lab_stop(world: World, params: api.Nothing) -> None:
     for name in LAB_TARGETS:
-        _drop_sessions(world, name)
+        drop_sessions(world, name)
         world.remove("local_targets", name)
     world.change("engine", "engine", lab=False)

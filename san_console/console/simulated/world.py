@@ -17,6 +17,9 @@ from san_console.api.problems import ApiProblem, Problem
 EVENTS_KEPT = 1000
 """As PROTOCOL.md says of the collection `events`."""
 
+STEPS_KEPT = 50
+"""As PROTOCOL.md says of what can be undone."""
+
 _JOB_STEP_S = 0.25
 
 
@@ -30,9 +33,16 @@ class World:
         self.changes: list[tuple[str, str, Any]] = []
         self.isns_objects: dict[str, list[Any]] = {}
         """What the iSNS servers have, by the id of the server."""
+        self.steps: list[tuple[float, str, dict[str, Any]]] = []
+        """Changes of local targets: when, what, and the targets as they were before; newest last."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._numbers = itertools.count(1)
+
+    def note_step(self, text: str, before: dict[str, Any]) -> None:
+        """A change of local targets that can be taken back."""
+        self.steps.append((self.now, text, before))
+        del self.steps[:-STEPS_KEPT]
 
     def number(self) -> int:
         """A number that was not given out before, for ids."""

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
 
 from san_console.api.methods import RemoveLocalTarget, SaveLocalTarget, SetEnabled
 from san_console.api.problems import Problem
-from san_console.api.serving_objects import LocalLun, LocalTarget, TargetSession
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, TargetSession
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
@@ -242,7 +242,8 @@ class ServePage(Page):
             pairs.append(
                 Pair(self.tr("Access"), self.tr("anyone may log in"), "warning" if is_open(target) else None)
             )
-        pairs.append(Pair(self.tr("Group tag"), str(target.tpgt)))
+        tags = ", ".join(str(group.tag) for group in target.portal_groups)
+        pairs.append(Pair(self.tr("Group tag"), tags))
         if not target.registrations:
             pairs.append(Pair("iSNS", self.tr("not registered"), "muted"))
         tones: dict[str, Tone] = {"registered": "good", "failed": "bad", "pending": "muted"}
@@ -309,7 +310,8 @@ class ServePage(Page):
             return
 
         def add(dialog: InitiatorDialog, name: str) -> None:
-            new = msgspec.structs.replace(target, initiators=[*target.initiators, name])
+            row = InitiatorAccess(subject=name)
+            new = msgspec.structs.replace(target, access=[*target.access, row])
 
             def added(_target: LocalTarget) -> None:
                 dialog.finished_ok()

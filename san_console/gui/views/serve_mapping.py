@@ -254,7 +254,7 @@ class MappingTab(DetailTab):
         who = initiator_title(name)
         new = msgspec.structs.replace(
             target,
-            initiators=[one for one in target.initiators if one != name],
+            access=[row for row in target.access if row.subject != name],
             mappings=[rule for rule in target.mappings if rule.initiator != name],
         )
         propose(
@@ -289,7 +289,7 @@ class MappingTab(DetailTab):
             )
         address = next(
             (
-                session.address.rsplit(":", 1)[0]
+                session.address
                 for session in self.host.values("target_sessions")
                 if session.target == draft.base.id and session.initiator == name
             ),

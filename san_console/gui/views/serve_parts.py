@@ -9,8 +9,8 @@ import msgspec
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit, QMenu
 
-from san_console.api.methods import ById
-from san_console.api.serving_objects import LocalLun, LocalTarget, TargetSession
+from san_console.api.methods import Disconnect
+from san_console.api.serving_objects import LocalLun, LocalTarget, PortalGroup, TargetSession
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
@@ -169,7 +169,9 @@ class PortalsTab(_TablePart):
         portals = list(self.target.portals) if self.target is not None else []
         self.model.set_objects(portals)
         self.table.select_first()
-        tag = self.tr("portal group {tpgt}").format(tpgt=self.target.tpgt) if self.target is not None else ""
+        groups = self.target.portal_groups if self.target is not None else []
+        tags = ", ".join(str(group.tag) for group in groups)
+        tag = self.tr("portal group {tpgt}").format(tpgt=tags)
         self.note.setText(f"{words.counted(len(portals), 'portal')}, {tag}" if portals else "")
         self.failure.show_problem(self.target.problem if self.target is not None else None)
         self._check()
@@ -206,7 +208,9 @@ class PortalsTab(_TablePart):
         portal, target = self._portal(), self.target
         if target is None or not portal or portal in target.portals:
             return
-        new = msgspec.structs.replace(target, portals=[*target.portals, portal])
+        first, *others = target.portal_groups or [PortalGroup()]
+        first = msgspec.structs.replace(first, portals=[*first.portals, portal])
+        new = msgspec.structs.replace(target, portal_groups=[first, *others])
         propose(
             self.context,
             self,
@@ -225,9 +229,13 @@ class PortalsTab(_TablePart):
         target, chosen = self.target, self.table.selected_ids()
         if target is None or not chosen or len(chosen) >= len(target.portals):
             return
-        new = msgspec.structs.replace(
-            target, portals=[portal for portal in target.portals if portal not in chosen]
-        )
+        left = [
+            msgspec.structs.replace(
+                group, portals=[portal for portal in group.portals if portal not in chosen]
+            )
+            for group in target.portal_groups
+        ]
+        new = msgspec.structs.replace(target, portal_groups=[group for group in left if group.portals])
         propose(
             self.context,
             self,
@@ -317,7 +325,7 @@ class ConnectedTab(_TablePart):
             for session in sessions:
                 self.host.call(
                     "serving.disconnect",
-                    ById(id=session.id),
+                    Disconnect(id=session.id),
                     one_done,
                     dialog.finished_badly,
                     owner=dialog,

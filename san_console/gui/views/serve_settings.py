@@ -295,7 +295,7 @@ class AccessTab(DetailTab):
         self.host.call(
             "serving.access",
             AskAccess(target=target.id, initiator=name),
-            lambda seen: self._take(name, seen),
+            lambda found: self._take(name, found.luns),
             self._failed,
             owner=self,
         )

@@ -8,7 +8,7 @@ from typing import Final
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from san_console.api.methods import SaveLocalTarget
-from san_console.api.serving_objects import LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalTarget, Mapping, PortalGroup
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
@@ -139,9 +139,9 @@ class CreateTargetWizard(BaseDialog):
         return LocalTarget(
             id=self.name.chosen(),
             alias=self.name.alias.text().strip(),
-            portals=self.portals.chosen(),
+            portal_groups=[PortalGroup(portals=self.portals.chosen())],
             luns=luns,
-            initiators=names,
+            access=[InitiatorAccess(subject=name) for name in names],
             mappings=[
                 Mapping(initiator=name, lun_id=lun.id, lun=number, read_only=lun.read_only)
                 for name in names
