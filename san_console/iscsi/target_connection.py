@@ -384,7 +384,9 @@ class TargetConnection:
             counters.read_bytes += min(len(data), task.edtl)
         if not self._fast:
             data = bytes(data)  # its memory may be used again before the initiator has acknowledged it
-        self.responses.respond(task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense)
+        self.responses.respond(
+            task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense, task.lun, task
+        )
         if session.recovery.enabled:
             task.result = (status, data, sense)
             self._keep(task)
