@@ -14,8 +14,10 @@ from collections.abc import Callable
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.target_connection import TargetConnection
 from san_console.target.backstore import ReadArena
+from san_console.target.vigil import vigil_of
 
 MAX_PDUS_PER_TURN = 256  # then other connections have their turn; a full window of small commands fits
+FEW_COMMANDS = 4  # in a turn: with more, the initiator has others in flight while it handles these
 IOV_MAX = 1024  # buffers per sendmsg on Linux (sysconf _SC_IOV_MAX)
 STALL_TIMEOUT_S = 60.0  # an initiator that takes no byte for so long is gone (SCST's RspTimeout is 90)
 
@@ -36,6 +38,8 @@ class ConnectionPump:
         self._fd = sock.fileno()
         self._connection = connection
         self._framer = connection.framer
+        self._counters = connection.session.counters
+        self._vigil = vigil_of(loop)
         self._arena = arena
         self._on_closed = on_closed
         self._reading = False
@@ -69,6 +73,7 @@ class ConnectionPump:
             try:
                 count = self._socket.recv_into(self._framer.writable())
             except BlockingIOError:
+                self._framer.release()
                 return
             except OSError as error:
                 self.close(f"the connection broke: {error.strerror}", error=True)
@@ -83,6 +88,8 @@ class ConnectionPump:
         if self._closed or self._writing:
             return
         connection = self._connection
+        counters = self._counters
+        commands_before = counters.commands
         try:
             self._more = connection.receive(MAX_PDUS_PER_TURN, self._loop.time())
         except RemoteProtocolError as error:
@@ -101,6 +108,10 @@ class ConnectionPump:
                 self._pause()
             elif not self._closed:
                 self._loop.call_soon(self._continue)
+            return
+        self._framer.release()
+        if 0 < counters.commands - commands_before <= FEW_COMMANDS:
+            self._vigil.expect_more()
 
     def _continue(self) -> None:
         if self._more and not self._writing:
