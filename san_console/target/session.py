@@ -48,6 +48,8 @@ class ServedConnection:
         self.portal = portal
         self.listens_at = listens_at
         self.logged_in_at = logged_in_at
+        self.close_reason = ""
+        """Why the protocol has it closed."""
         self.ended: asyncio.Future[None] = loop.create_future()
         framer = TargetFramer(
             capacity_bytes=result.params.max_recv_data_segment_bytes + RECEIVE_BUFFER_EXTRA_BYTES
@@ -195,6 +197,8 @@ class ServedSession:
         """The pump of a connection has closed its socket."""
         if not connection.ended.done():
             connection.ended.set_result(None)
+        if not error and connection.close_reason:
+            reason = connection.close_reason
         if self.connections.get(connection.cid) is connection:
             del self.connections[connection.cid]
         if self.over:
@@ -208,9 +212,8 @@ class ServedSession:
 
     def _settle(self, reason: str, error: bool) -> bool:
         """End the session when nothing can come of it any more. True when it is over."""
-        if not self.over and (
-            self.protocol.terminated or not (self.connections or self._holders or self.protocol.may_continue)
-        ):
+        # Connections of a session that was logged out close by themselves, once their last answer has left.
+        if not (self.over or self.connections or self._holders or self.protocol.may_continue):
             self._finish(reason, error)
         return self.over
 
@@ -232,15 +235,10 @@ class ServedSession:
         connection.pump.close(reason, error=False)
 
     def _close_connection(self, protocol: TargetConnection, reason: str) -> None:
-        """The protocol wants a connection closed, once what it has to say has left."""
+        """The protocol wants a connection closed; the pump does it once what it has to say has left."""
         connection = self.connections.get(protocol.cid)
-        if connection is None or connection.protocol is not protocol:
-            return
-        if protocol.output:
-            protocol.closing = True
-            protocol.wake()
-        else:
-            connection.pump.close(reason, error=False)
+        if connection is not None and connection.protocol is protocol:
+            connection.close_reason = reason
 
     def tick(self, now: float) -> None:
         """Once a second: probes, deadlines, and the end of the wait for an initiator that does not return."""

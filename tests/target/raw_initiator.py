@@ -112,8 +112,8 @@ class RawInitiator:
         self.itt = 0x1000
 
     @classmethod
-    async def open(cls, port: int) -> RawInitiator:
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def open(cls, port: int, host: str = "127.0.0.1") -> RawInitiator:
+        return cls(*await asyncio.open_connection(host, port))
 
     async def login(self, wanted: LoginSettings) -> LoginInitiator:
         login = LoginInitiator(wanted)

@@ -83,6 +83,7 @@ async def test_a_cancelled_write_is_over_when_its_cancellation_is(
         write_all(self, *args)
         landed.set()
 
+    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
     monkeypatch.setattr(FileBackstore, "_write_all", slow)
     luns = [LunConfig("a", "a", BackstoreSpec("file", str(tmp_path / "disk"), SIZE, create=True, thin=True))]
     async with (
