@@ -140,6 +140,8 @@ class FileBackstore(Backstore):
             except OSError as error:
                 raise MediumError(error.errno or errno.EIO, describe(error), offset + done) from error
             if got == 0:
+                # Latched at once: a write behind the end would fill what was cut off with zeros.
+                self.examine()
                 raise MediumError(errno.EIO, "the file has become shorter", offset + done)
             done += got
         return data

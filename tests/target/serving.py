@@ -40,9 +40,9 @@ class Serving:
         return self.urls[lun].replace("iscsi://", f"iscsi://{credentials}")
 
 
-def start(*words: str) -> Process:
-    """Start `target serve` with these words."""
-    return Process([sys.executable, "-c", _DRIVER, "target", "serve", *words])
+def start(*words: str, prelude: str = "") -> Process:
+    """Start `target serve` with these words; `prelude` is Python that its process runs before."""
+    return Process([sys.executable, "-c", prelude + _DRIVER, "target", "serve", *words])
 
 
 @contextmanager

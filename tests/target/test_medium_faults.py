@@ -45,7 +45,7 @@ class Bench:
         return (sense.key, sense.asc, sense.ascq), sense.information
 
     def same_session(self) -> bool:
-        return self.watcher.kinds == ["login"] or not {"lost", "recovered"} & set(self.watcher.kinds)
+        return self.unit.session.counters.reconnects == 0
 
     def errors(self) -> list[str]:
         return [event.text for event in self.served.events if event.kind == "backstore_error"]
