@@ -1,0 +1,75 @@
+"""The framer of the target: it has memory only while a PDU is in it."""
+
+from __future__ import annotations
+
+from san_console.iscsi.pdu import NopOut
+from san_console.iscsi.target_framing import MIN_BLOCK_BYTES, TargetFramer
+
+
+def put(framer: TargetFramer, raw: bytes) -> None:
+    room = framer.writable()
+    room[: len(raw)] = raw
+    framer.wrote(len(raw))
+
+
+def nop(text: bytes) -> bytes:
+    return NopOut(itt=1).pack(len(text)) + text + bytes(-len(text) & 3)
+
+
+def framers() -> tuple[TargetFramer, TargetFramer]:
+    return TargetFramer(8192, MIN_BLOCK_BYTES), TargetFramer(8192, MIN_BLOCK_BYTES)
+
+
+def test_connections_use_the_same_memory_in_turns() -> None:
+    one, other = framers()
+    put(one, nop(b"first"))
+    frame = one.next_frame()
+    assert frame is not None
+    memory = frame.data.obj
+    one.release()
+    put(other, nop(b"second"))
+    frame = other.next_frame()
+    assert frame is not None
+    assert frame.data.obj is memory
+    assert bytes(frame.data) == b"second"
+
+
+def test_a_part_of_a_pdu_survives_the_turn_of_another_connection() -> None:
+    one, other = framers()
+    raw = nop(b"first") + nop(b"next")
+    for end in range(1, len(raw)):
+        put(one, raw[:end])
+        while one.next_frame() is not None:
+            one.release()  # in the middle of a turn, too
+        one.release()
+        put(other, nop(b"*" * 8000))
+        assert other.next_frame() is not None
+        other.release()
+        put(one, raw[end:])
+        last = None
+        while (frame := one.next_frame()) is not None:
+            last = bytes(frame.data)
+        assert last == b"next"
+        one.release()
+        assert len(one) == 0
+
+
+def test_headers_are_skipped_in_place() -> None:
+    framer, _ = framers()
+    put(framer, nop(b"first") + nop(b"next"))
+    unread, position, available = framer.window()
+    assert (position, available) == (0, 2 * 48 + 8 + 4)
+    assert unread[0] & 0x3F == 0x00
+    framer.skip_to(56)
+    frame = framer.next_frame()
+    assert frame is not None
+    assert bytes(frame.data) == b"next"
+
+
+def test_small_framers_have_their_own_memory() -> None:
+    framer = TargetFramer(8192, 16384)
+    put(framer, nop(b"abc"))
+    framer.release()
+    frame = framer.next_frame()
+    assert frame is not None
+    assert bytes(frame.data) == b"abc"
