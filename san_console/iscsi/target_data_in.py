@@ -122,6 +122,7 @@ class Responses:
             itt=itt,
             lun=lun,
             ttt=self._connection.session.new_ttt(),
+            start=start,
             max_burst_bytes=self._max_burst_bytes,
             cuts=cut(start, length, self._connection.max_send_bytes, self._max_burst_bytes),
             sequences=keep_sequences(data, length, start, self._max_burst_bytes),

@@ -54,7 +54,7 @@ def keep_sequences(data: Buffer, length: int, start: int, max_burst_bytes: int) 
 
 @dataclass(slots=True)
 class SentData:
-    """The answer to one read command: its Data-In PDUs, and its status.
+    """The answer to one read command: its Data-In PDUs from byte `start` on, and its status.
 
     `cuts[0]` has the DataSN `first_data_sn`; everything below `acknowledged` has arrived. `sequences` are the
     bytes, MaxBurstLength each, None where they are not kept any more. `collapsed`: the last PDU carries
@@ -64,6 +64,7 @@ class SentData:
     itt: int
     lun: int
     ttt: int
+    start: int
     max_burst_bytes: int
     cuts: list[Cut]
     sequences: list[memoryview | None]
@@ -92,7 +93,7 @@ class SentData:
         index = data_sn - self.first_data_sn
         if index < len(self.cuts):
             return self.cuts[max(index, 0)].start
-        return self.cuts[-1].end if self.cuts else 0
+        return self.cuts[-1].end if self.cuts else self.start
 
     def acknowledge(self, data_sn: int) -> None:
         """The PDUs before `data_sn` have arrived: sequences that are whole are not needed any more."""
