@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterable
 
@@ -18,22 +19,25 @@ class Portals:
     def __init__(self, on_connection: Callable[[Listener, socket.socket], None]) -> None:
         self._on_connection = on_connection
         self._listeners: dict[Portal, Listener] = {}
+        self._opening = asyncio.Lock()
 
     async def acquire(self, target: str, portals: Iterable[Portal]) -> None:
         """Make `target` reachable through `portals`. Raises PortalError; then nothing has changed."""
         wanted = list(portals)
         opened: list[Portal] = []
-        try:
+        # One at a time: of two targets that come at once with the same new portal, the second finds it.
+        async with self._opening:
+            try:
+                for portal in wanted:
+                    if portal not in self._listeners:
+                        self._listeners[portal] = await listen(portal, self._on_connection)
+                        opened.append(portal)
+            except BaseException:
+                for portal in opened:
+                    self._listeners.pop(portal).close()
+                raise
             for portal in wanted:
-                if portal not in self._listeners:
-                    self._listeners[portal] = await listen(portal, self._on_connection)
-                    opened.append(portal)
-        except BaseException:
-            for portal in opened:
-                self._listeners.pop(portal).close()
-            raise
-        for portal in wanted:
-            self._listeners[portal].users.add(target)
+                self._listeners[portal].users.add(target)
 
     def release(self, target: str, portals: Iterable[Portal]) -> None:
         """`target` is no longer reachable there; a portal without targets is closed."""

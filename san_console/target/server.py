@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from san_console.names.display import visible
@@ -59,15 +61,22 @@ class TargetServer:
         self._reception.discovery_chap = discovery_chap
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="backstore")
         self._ticker: asyncio.TimerHandle | None = None
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._changes: Counter[str] = Counter()
+        """How many changes of a target run or wait."""
 
     # Targets
 
     async def add(self, config: TargetConfig) -> None:
         """Serve a target. Raises TargetError; then nothing has changed."""
-        if config.name in self._targets:
+        if config.name in self._targets or config.name in self._changing:
             raise ConfigError(
                 f"The target {visible(config.name)} is served already.", check="Choose another name."
             )
+        async with self._change(config.name):
+            await self._add(config)
+
+    async def _add(self, config: TargetConfig) -> None:
         units = await open_units(config, config.luns, self._pool, self._reporter.backstore_error)
         try:
             await self._portals.acquire(config.name, config.portals)
@@ -104,9 +113,10 @@ class TargetServer:
 
         Raises TargetError when a portal or a new LUN cannot be had; then nothing has changed.
         """
-        served = self._target(config.name)
-        change = TargetChange(served, config, self._portals, self._table, self._pool, self._reporter)
-        said = await change.carry_out()
+        async with self._change(config.name):
+            served = self._target(config.name)
+            change = TargetChange(served, config, self._portals, self._table, self._pool, self._reporter)
+            said = await change.carry_out()
         self._reporter.tell(
             "target_changed", "info", f"Target {visible(config.name)} was changed.", target=config.name
         )
@@ -123,11 +133,13 @@ class TargetServer:
                 f"{len(sessions)} initiator(s) are logged in to {visible(name)}.",
                 check="Log them out first, or remove the target by force.",
             )
-        del self._targets[served.config.name]
-        self._reception.target_removed(served.config.name)
-        self._portals.release(served.config.name, served.config.portals)
-        await end_sessions(sessions, "the target was removed")
-        await close_units(served.units.values())
+        async with self._change(served.config.name):
+            if self._targets.pop(served.config.name, None) is None:
+                return  # somebody else was quicker
+            self._reception.target_removed(served.config.name)
+            self._portals.release(served.config.name, served.config.portals)
+            await end_sessions(self._table.of_target(served.config.name), "the target was removed")
+            await close_units(served.units.values())
         self._reporter.tell(
             "target_removed", "info", f"Target {visible(name)} is no longer served.", target=name
         )
@@ -233,6 +245,19 @@ class TargetServer:
         if served is None:
             raise UnknownTarget(f"The target {visible(name)} is not served here.", check="Check the name.")
         return served
+
+    @asynccontextmanager
+    async def _change(self, name: str) -> AsyncIterator[None]:
+        """One change of a target at a time; the next one sees what this one has made of it."""
+        lock = self._changing.setdefault(name, asyncio.Lock())
+        self._changes[name] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._changes[name] -= 1
+            if not self._changes[name]:
+                del self._changes[name], self._changing[name]
 
     def _connected(self, listener: Listener, sock: socket.socket) -> None:
         self._reception.admission.connected(listener, sock)
