@@ -82,7 +82,8 @@ class AsyncMessages:
 
     def drop_connection(self, connection: TargetConnection, reason: str) -> None:
         """Tell that the connection is dropped, and drop it (event 2); at level 2 its tasks are kept."""
-        self.tell_of_drop(connection, on=connection)
+        if all(one is connection or one.closing for one in self._session.connections.values()):
+            self.tell_of_drop(connection, on=connection)  # else it is told on another one
         connection.close(reason)
         self._session.connection_lost(connection, self._session.now)
 

@@ -151,21 +151,26 @@ class CommandOrder:
             self.held[cmd_sn] = None
 
     def release(self) -> None:
-        """Execute what was held back, as far as the order is complete again."""
+        """Execute what was held back, as far as the order is complete again, and what has waited for it."""
         session = self._session
+        self._release_waits()
         while session.exp_cmd_sn in self.held:
             cmd_sn = session.exp_cmd_sn
             command = self.held.pop(cmd_sn)
             if command is None:
                 session.exp_cmd_sn = (cmd_sn + 1) & MASK
                 session.command_done()
-                continue
-            self._forget(command)
-            command.connection.replay(command)
-            if session.exp_cmd_sn == cmd_sn:  # its handler refused it: the gap stays (§7.3)
-                break
+            else:
+                self._forget(command)
+                command.connection.replay(command)
+                if session.exp_cmd_sn == cmd_sn:  # its handler refused it: the gap stays (§7.3)
+                    return
+            self._release_waits()
+
+    def _release_waits(self) -> None:
+        """A function acts before the commands that were sent after it (§11.5.1)."""
         for entry in self._waits[:]:
-            if (session.exp_cmd_sn - entry[0]) & MASK < HALF and entry in self._waits:
+            if (self._session.exp_cmd_sn - entry[0]) & MASK < HALF and entry in self._waits:
                 self._waits.remove(entry)
                 entry[2]()
 

@@ -373,15 +373,7 @@ class TargetConnection:
     def _answer(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
         session = self.session
         session.answered(task)
-        counters = session.counters
-        if status == CHECK_CONDITION:
-            counters.errors += 1
-        elif task.write:
-            counters.writes += 1
-            counters.write_bytes += task.transfer_bytes or task.wanted_bytes
-        elif data:
-            counters.reads += 1
-            counters.read_bytes += min(len(data), task.edtl)
+        self.count(task, status, data)
         if not self._fast:
             data = bytes(data)  # its memory may be used again before the initiator has acknowledged it
         self.responses.respond(
@@ -390,6 +382,18 @@ class TargetConnection:
         if session.recovery.enabled:
             task.result = (status, data, sense)
             self._keep(task)
+
+    def count(self, task: TargetTask, status: int, data: Buffer) -> None:
+        """The task has ended."""
+        counters = self.session.counters
+        if status == CHECK_CONDITION:
+            counters.errors += 1
+        elif task.write:
+            counters.writes += 1
+            counters.write_bytes += task.transfer_bytes or task.wanted_bytes
+        elif data:
+            counters.reads += 1
+            counters.read_bytes += min(len(data), task.edtl)
 
     def _keep(self, task: TargetTask) -> None:
         self.session.recovery.retain(task)

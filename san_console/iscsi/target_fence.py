@@ -82,7 +82,9 @@ class ResponseFence:
         """Wait until all that was sent on `connections` has arrived; False when it has already."""
         self._started_at = self._session.now
         for connection in connections:
-            if connection.stat_sn != connection.exp_stat_sn and not connection.closing:
+            if connection.stat_sn != connection.exp_stat_sn and not (
+                connection.closing or connection.suspended
+            ):
                 self._waiting[id(connection)] = (connection, connection.stat_sn)
                 connection.requests.probe()
         return bool(self._waiting)

@@ -207,6 +207,8 @@ class ConnectionRecovery:
             connection.resume_answer(task, exp_data_sn)
         elif task.state == ANSWERED:
             self._session.answered(task)
+            assert task.result is not None
+            connection.count(task, task.result[0], task.result[1])
             connection.resume_answer(task, exp_data_sn)
         elif task.state != RUNNING:
             connection.transfers.resume(task, exp_data_sn)

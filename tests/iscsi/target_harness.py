@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.framing import Frame, Framer, encode
 from san_console.iscsi.parameters import OperationalParameters
-from san_console.iscsi.pdu import Pdu, ScsiCommand, ScsiDataOut, TaskManagementRequest, TextRequest, parse
+from san_console.iscsi.pdu import (
+    LogoutRequest,
+    NopOut,
+    Pdu,
+    ScsiCommand,
+    ScsiDataOut,
+    TaskManagementRequest,
+    TextRequest,
+    parse,
+)
 from san_console.iscsi.target_connection import TargetConnection
 from san_console.iscsi.target_device import Arena, Buffer
 from san_console.iscsi.target_device import LogicalUnit as UnitInterface
@@ -121,8 +130,91 @@ class FakeArena:
         return memoryview(bytearray(length))
 
 
+class Link:
+    """One connection: feeds PDUs in, and reads what comes back."""
+
+    def __init__(
+        self,
+        session: TargetSession,
+        parameters: OperationalParameters,
+        *,
+        cid: int,
+        stat_sn: int,
+        nop_in_interval_s: float,
+        now: float,
+    ) -> None:
+        self.session = session
+        self.framer = TargetFramer(capacity_bytes=64 * 1024)
+        self.connection = TargetConnection(
+            session,
+            self.framer,
+            FakeArena(),
+            cid=cid,
+            stat_sn=stat_sn,
+            now=now,
+            nop_in_interval_s=nop_in_interval_s,
+            nop_in_timeout_s=5.0,
+            parameters=parameters,
+        )
+        self.woken = 0
+        self.connection.wake = self._wake
+        self._back = Framer(1 << 24)
+        self._back.header_digest = parameters.header_digest == "CRC32C"
+        self._back.data_digest = parameters.data_digest == "CRC32C"
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def bytes_of(self, bhs: bytes, data: bytes = b"", ahs: bytes = b"") -> bytes:
+        buffers = encode(
+            bhs, data, ahs=ahs, header_digest=self._back.header_digest, data_digest=self._back.data_digest
+        )
+        return b"".join(bytes(buffer) for buffer in buffers)
+
+    def feed(self, raw: bytes, *, limit: int = 1000, now: float = 0.0) -> list[tuple[Pdu, bytes]]:
+        """Hand `raw` to the target, and return all answers on this connection with their data."""
+        while raw:
+            room = self.framer.writable()
+            count = min(len(room), len(raw))
+            room[:count] = raw[:count]
+            self.framer.wrote(count)
+            raw = raw[count:]
+            while self.connection.receive(limit, now):
+                if self.session.reads_full:
+                    break
+        return self.answers()
+
+    def answers(self) -> list[tuple[Pdu, bytes]]:
+        """What the target has sent since the last look."""
+        raw = b"".join(bytes(buffer) for buffer in self.connection.output)
+        assert len(raw) == self.connection.output_bytes
+        self.connection.output.clear()
+        self.connection.output_bytes = 0
+        found: list[tuple[Pdu, bytes]] = []
+        while raw:
+            room = self._back.writable()
+            count = min(len(room), len(raw))
+            room[:count] = raw[:count]
+            self._back.wrote(count)
+            raw = raw[count:]
+            frame: Frame | None
+            while (frame := self._back.next_frame()) is not None:
+                assert frame.data_digest_ok
+                found.append((parse(frame.bhs), bytes(frame.data)))
+        return found
+
+    def acknowledge(self, *, lun: int = 0) -> list[tuple[Pdu, bytes]]:
+        """Acknowledge all status so far, with a NOP-Out that wants no answer."""
+        pdu = NopOut(lun=lun, cmd_sn=self.session.exp_cmd_sn, exp_stat_sn=self.connection.stat_sn)
+        return self.feed(self.bytes_of(pdu.pack()), now=self.session.now)
+
+    def drop(self, now: float | None = None) -> None:
+        """The transport breaks."""
+        self.session.connection_lost(self.connection, self.session.now if now is None else now)
+
+
 class Initiator:
-    """Packs PDUs with the right numbers, feeds them in, and reads what comes back."""
+    """Packs PDUs with the right numbers for one session; `feed` uses its first connection unless told."""
 
     def __init__(
         self,
@@ -150,62 +242,43 @@ class Initiator:
             discovery=discovery,
             command_window=command_window,
         )
+        self.closed: list[tuple[int, str]] = []
+        self.session.on_close_connection = lambda one, reason: self.closed.append((one.cid, reason))
         self.nexus.sessions.append(self.session)
-        self.framer = TargetFramer(capacity_bytes=64 * 1024)
-        self.connection = TargetConnection(
-            self.session,
-            self.framer,
-            FakeArena(),
-            cid=0,
-            stat_sn=1,
-            now=0.0,
-            nop_in_interval_s=nop_in_interval_s,
-            nop_in_timeout_s=5.0,
-        )
         self.cmd_sn = exp_cmd_sn
         self.itt = 0x100
         self.now = 0.0
-        self._back = Framer(1 << 24)
-        self._back.header_digest = self.parameters.header_digest == "CRC32C"
-        self._back.data_digest = self.parameters.data_digest == "CRC32C"
+        self.nop_in_interval_s = nop_in_interval_s
+        self.link = self.connect(0)
+        self.framer = self.link.framer
+        self.connection = self.link.connection
+
+    def connect(self, cid: int, parameters: OperationalParameters | None = None, *, stat_sn: int = 1) -> Link:
+        """One more connection, after its login."""
+        return Link(
+            self.session,
+            parameters or self.parameters,
+            cid=cid,
+            stat_sn=stat_sn,
+            nop_in_interval_s=self.nop_in_interval_s,
+            now=self.now,
+        )
 
     def bytes_of(self, bhs: bytes, data: bytes = b"", ahs: bytes = b"") -> bytes:
-        buffers = encode(
-            bhs, data, ahs=ahs, header_digest=self._back.header_digest, data_digest=self._back.data_digest
-        )
-        return b"".join(bytes(buffer) for buffer in buffers)
+        return self.link.bytes_of(bhs, data, ahs)
 
     def feed(self, raw: bytes, *, limit: int = 1000) -> list[tuple[Pdu, bytes]]:
-        """Hand `raw` to the target, and return all answers with their data."""
-        while raw:
-            room = self.framer.writable()
-            count = min(len(room), len(raw))
-            room[:count] = raw[:count]
-            self.framer.wrote(count)
-            raw = raw[count:]
-            while self.connection.receive(limit, self.now):
-                if self.session.reads_full:
-                    break
-        return self.answers()
+        """Hand `raw` to the target on the first connection, and return all answers there."""
+        return self.link.feed(raw, limit=limit, now=self.now)
 
     def answers(self) -> list[tuple[Pdu, bytes]]:
-        """What the target has sent since the last look."""
-        raw = b"".join(bytes(buffer) for buffer in self.connection.output)
-        assert len(raw) == self.connection.output_bytes
-        self.connection.output.clear()
-        self.connection.output_bytes = 0
-        found: list[tuple[Pdu, bytes]] = []
-        while raw:
-            room = self._back.writable()
-            count = min(len(room), len(raw))
-            room[:count] = raw[:count]
-            self._back.wrote(count)
-            raw = raw[count:]
-            frame: Frame | None
-            while (frame := self._back.next_frame()) is not None:
-                assert frame.data_digest_ok
-                found.append((parse(frame.bhs), bytes(frame.data)))
-        return found
+        """What the target has sent on the first connection since the last look."""
+        return self.link.answers()
+
+    def tick(self, now: float) -> None:
+        """Time goes on."""
+        self.now = now
+        self.session.tick(now)
 
     def next_itt(self) -> int:
         self.itt += 1
@@ -287,6 +360,8 @@ class Initiator:
         ref_cmd_sn: int = 0,
         lun: int = LUN,
         immediate: bool = True,
+        exp_data_sn: int = 0,
+        exp_stat_sn: int = 0,
     ) -> bytes:
         number = self.cmd_sn
         if not immediate:
@@ -299,6 +374,8 @@ class Initiator:
             referenced_task_tag=referenced,
             cmd_sn=number,
             ref_cmd_sn=ref_cmd_sn,
+            exp_data_sn=exp_data_sn,
+            exp_stat_sn=exp_stat_sn,
         )
         return self.bytes_of(pdu.pack())
 
@@ -309,3 +386,7 @@ class Initiator:
             setattr(pdu, name, value)
         self.cmd_sn += 1
         return self.bytes_of(pdu.pack(len(data)), data)
+
+    def logout(self, reason: int = o.LOGOUT_CLOSE_SESSION, cid: int = 0, *, itt: int | None = None) -> bytes:
+        tag = self.next_itt() if itt is None else itt
+        return self.bytes_of(LogoutRequest(reason=reason, itt=tag, cid=cid, cmd_sn=self.cmd_sn).pack())
