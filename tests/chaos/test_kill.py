@@ -91,8 +91,9 @@ async def test_what_a_killed_target_acknowledged_is_there(tmp_path: Path, option
                     await check_all(ledger, direct.lun(0))
                 check_file(ledger, path.read_bytes())
             print(
-                f"{rounds} kills, {DEPTH} commands at a time, "
-                f"{ledger.acknowledged_writes} writes acknowledged, {ledger.verified} blocks verified, {len(load.failures)} commands failed, lost: nothing"
+                f"{rounds} kills, {DEPTH} commands at a time, {ledger.acknowledged_writes} writes "
+                f"acknowledged, {ledger.verified} blocks verified, {len(load.failures)} commands failed, "
+                "lost: nothing"
             )
             assert watcher.kinds.count("recovered") >= rounds
         # A flush must not pass over the restart; nothing else may fail.
