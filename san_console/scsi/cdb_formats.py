@@ -28,6 +28,12 @@ CAPACITY_10 = struct.Struct(">BxI2xBB")
 SERVICE_IN_16 = struct.Struct(">BBQIBB")
 REPORT_LUNS = struct.Struct(">BxB3xIxB")
 MAINTENANCE_IN = struct.Struct(">BBBBHIxB")
+WRITE_ATOMIC = struct.Struct(">BBQHHBB")
+SANITIZE = struct.Struct(">BB5xHB")
+LOG_SENSE = struct.Struct(">BBBBxHHB")
+COPY_RESULTS_LID1 = struct.Struct(">BBB7xIBB")
+COPY_RESULTS_LID4 = struct.Struct(">BBI4xIBB")
+EXTENDED_COPY = struct.Struct(">BB8xIxB")
 UNMAP = struct.Struct(">BB4xBHB")
 START_STOP = struct.Struct(">BBxBBB")
 PERSISTENT_RESERVE_IN = struct.Struct(">BB5xHB")
@@ -38,6 +44,7 @@ for _format, _size in (
     (RW_10, 10), (CAPACITY_10, 10), (MODE_SENSE_10, 10), (UNMAP, 10),
     (PERSISTENT_RESERVE_IN, 10), (PERSISTENT_RESERVE_OUT, 10),
     (RW_12, 12), (REPORT_LUNS, 12), (MAINTENANCE_IN, 12),
-    (RW_16, 16), (COMPARE, 16), (SERVICE_IN_16, 16),
+    (RW_16, 16), (COMPARE, 16), (SERVICE_IN_16, 16), (WRITE_ATOMIC, 16),
+    (SANITIZE, 10), (LOG_SENSE, 10), (COPY_RESULTS_LID1, 16), (COPY_RESULTS_LID4, 16), (EXTENDED_COPY, 16),
 ):  # fmt: skip
     assert _format.size == _size

@@ -47,6 +47,11 @@ def _compare_and_write(cdb: Buffer) -> BlockRange:
     return lba, blocks, flags
 
 
+def _write_atomic(cdb: Buffer) -> BlockRange:
+    _, flags, lba, _, blocks, _, _ = layout.WRITE_ATOMIC.unpack_from(cdb)
+    return lba, blocks, flags
+
+
 _BLOCK_COMMANDS: dict[int, Callable[[Buffer], BlockRange]] = {
     op.READ_6: _rw_6,
     op.WRITE_6: _rw_6,
@@ -70,6 +75,7 @@ _BLOCK_COMMANDS: dict[int, Callable[[Buffer], BlockRange]] = {
     op.SYNCHRONIZE_CACHE_16: _rw_16,
     op.WRITE_SAME_16: _rw_16,
     op.COMPARE_AND_WRITE: _compare_and_write,
+    op.WRITE_ATOMIC_16: _write_atomic,
 }
 
 
@@ -364,5 +370,6 @@ _WITH_FUA = frozenset(
         op.WRITE_16,
         op.ORWRITE_16,
         op.COMPARE_AND_WRITE,
+        op.WRITE_ATOMIC_16,
     }
 )

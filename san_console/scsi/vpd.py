@@ -1,4 +1,4 @@
-"""Vital product data pages 00h, 80h, 83h, 86h, B0h, B1h, B2h (SPC-4, SBC-3)."""
+"""Vital product data pages 00h, 80h, 83h, 86h, 87h, B0h, B1h, B2h (SPC-4, SBC-3)."""
 
 import struct
 from collections.abc import Iterable
@@ -19,7 +19,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 SUPPORTED_PAGES = 0x00
 UNIT_SERIAL_NUMBER = 0x80
 DEVICE_IDENTIFICATION = 0x83
+MANAGEMENT_NETWORK_ADDRESSES = 0x85
 EXTENDED_INQUIRY = 0x86
+MODE_PAGE_POLICY = 0x87
+THIRD_PARTY_COPY = 0x8F
 BLOCK_LIMITS = 0xB0
 BLOCK_CHARACTERISTICS = 0xB1
 LOGICAL_BLOCK_PROVISIONING = 0xB2
@@ -29,14 +32,14 @@ PAGE_NAMES: dict[int, str] = {
     UNIT_SERIAL_NUMBER: "unit serial number",
     DEVICE_IDENTIFICATION: "device identification",
     0x84: "software interface identification",
-    0x85: "management network addresses",
+    MANAGEMENT_NETWORK_ADDRESSES: "management network addresses",
     EXTENDED_INQUIRY: "extended INQUIRY data",
-    0x87: "mode page policy",
+    MODE_PAGE_POLICY: "mode page policy",
     0x88: "SCSI ports",
     0x89: "ATA information",
     0x8A: "power condition",
     0x8D: "power consumption",
-    0x8F: "third-party copy",
+    THIRD_PARTY_COPY: "third-party copy",
     0x90: "protocol specific logical unit information",
     BLOCK_LIMITS: "block limits",
     BLOCK_CHARACTERISTICS: "block device characteristics",
@@ -141,7 +144,17 @@ def _padded(data: Buffer, page: int, format_: struct.Struct) -> bytes:
     return page_body(data, page).ljust(format_.size, b"\0")
 
 
-_LIMITS = struct.Struct(">BBHIIIIIIIQ20x")
+# One descriptor for all pages and subpages: shared by all I_T nexuses, no copy of its own for any (SPC-4
+# §7.8.11).
+_SHARED_BY_ALL = bytes((0x3F, 0xFF, 0x00, 0x00))
+
+
+def build_mode_page_policy() -> bytes:
+    """Page 87h of a unit whose mode pages are all shared."""
+    return build_page(MODE_PAGE_POLICY, _SHARED_BY_ALL)
+
+
+_LIMITS = struct.Struct(">BBHIIIIIIIQIIIII")
 assert _LIMITS.size == 60
 _UGAVALID = 0x8000_0000
 
@@ -161,6 +174,9 @@ class BlockLimits:
     unmap_alignment_blocks: int | None = None
     maximum_write_same_blocks: int = 0
     write_same_non_zero: bool = False
+    maximum_atomic_blocks: int = 0
+    atomic_alignment_blocks: int = 0
+    atomic_granularity_blocks: int = 0
 
     def build(self) -> bytes:
         """The page. Raises UnencodableValue."""
@@ -178,6 +194,11 @@ class BlockLimits:
                 self.optimal_unmap_granularity_blocks,
                 0 if alignment is None else alignment | _UGAVALID,
                 self.maximum_write_same_blocks,
+                self.maximum_atomic_blocks,
+                self.atomic_alignment_blocks,
+                self.atomic_granularity_blocks,
+                0,  # no atomic boundaries
+                0,
             )
         except struct.error as error:
             raise UnencodableValue(f"a block limit does not fit into its field: {error}") from None
@@ -200,11 +221,17 @@ class BlockLimits:
             unmap_alignment_blocks=alignment & ~_UGAVALID if alignment & _UGAVALID else None,
             maximum_write_same_blocks=fields[10],
             write_same_non_zero=bool(fields[0] & 1),
+            maximum_atomic_blocks=fields[11],
+            atomic_alignment_blocks=fields[12],
+            atomic_granularity_blocks=fields[13],
         )
 
 
 ROTATION_NOT_REPORTED = 0
 ROTATION_NONE = 1
+# WABEREQ: not specified (no such command), or reads give data, without a write before.
+SANITIZED_NOT_SPECIFIED = 0
+SANITIZED_READABLE = 1
 
 _CHARACTERISTICS = struct.Struct(">HBBB55x")
 assert _CHARACTERISTICS.size == 60
@@ -215,16 +242,20 @@ class BlockCharacteristics:
     """Page B1h.
 
     `rotation_rate` in turns per minute, 0 not reported, 1 solid state. `form_factor` 0 not reported.
+    `after_block_erase` (WABEREQ): how reads behave after SANITIZE BLOCK ERASE.
     """
 
     rotation_rate: int = ROTATION_NOT_REPORTED
     form_factor: int = 0
+    after_block_erase: int = SANITIZED_NOT_SPECIFIED
 
     def build(self) -> bytes:
         """The page. Raises UnencodableValue."""
         if not 0 <= self.rotation_rate <= 0xFFFF:
             raise UnencodableValue(f"a rotation rate of {self.rotation_rate} does not fit into 16 bits")
-        body = _CHARACTERISTICS.pack(self.rotation_rate, 0, self.form_factor & 0x0F, 0)
+        body = _CHARACTERISTICS.pack(
+            self.rotation_rate, 0, (self.after_block_erase & 3) << 6 | self.form_factor & 0x0F, 0
+        )
         return build_page(BLOCK_CHARACTERISTICS, body)
 
     @classmethod
@@ -232,7 +263,7 @@ class BlockCharacteristics:
         """Read page B1h; what was not sent is 0. Raises MalformedData."""
         padded = _padded(data, BLOCK_CHARACTERISTICS, _CHARACTERISTICS)
         rate, _, form_factor, _ = _CHARACTERISTICS.unpack_from(padded)
-        return cls(rate, form_factor & 0x0F)
+        return cls(rate, form_factor & 0x0F, form_factor >> 6)
 
 
 PROVISIONING_FULL = 0

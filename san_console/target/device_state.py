@@ -115,6 +115,8 @@ class DeviceState:
         """The operation that runs, or the one that failed."""
         self.prevented: set[object] = set()
         """The I_T nexuses that prevent the removal of the medium, were it removable."""
+        self.closing = False
+        """The unit is about to be closed: long operations end."""
         self.on_change: Callable[[], None] = _nobody
 
     @property

@@ -1,33 +1,26 @@
-"""Commands about the unit itself (SPC-4 §6, SBC-3 §5.15): INQUIRY, REPORT LUNS, MODE SENSE, READ CAPACITY
-and the rest.
-
-Each takes the nexus and the CDB and gives the data, cut to the allocation length.
+"""Commands about the unit itself (SPC-4 §6, SBC-3 §5): TEST UNIT READY, REQUEST SENSE, START STOP UNIT,
+REPORT LUNS, READ CAPACITY.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 from san_console.iscsi.target_task import TargetTask
-from san_console.scsi import capacity, luns, mode, vpd
-from san_console.scsi import designators as ids
+from san_console.scsi import capacity, luns
 from san_console.scsi import inquiry as inquiry_data
 from san_console.scsi import opcodes as op
 from san_console.scsi.cdb_parse import (
     InquiryCommand,
-    ModeSenseCommand,
-    PersistentReserveInCommand,
     ReportLunsCommand,
     RequestSenseCommand,
     ServiceActionInCommand,
+    StartStopCommand,
     parse_cdb,
 )
 from san_console.scsi.sense import (
     INVALID_FIELD_IN_CDB,
     LUN_NOT_SUPPORTED,
-    NO_ADDITIONAL_SENSE,
-    SAVING_PARAMETERS_NOT_SUPPORTED,
     Condition,
     build_descriptor,
     build_fixed,
@@ -35,125 +28,88 @@ from san_console.scsi.sense import (
 )
 from san_console.scsi.status import CHECK_CONDITION, GOOD
 from san_console.target.backstore import Buffer
-from san_console.target.block_commands import (
-    MAX_TRANSFER_BYTES,
-    MAX_UNMAP_BYTES,
-    MAX_UNMAP_DESCRIPTORS,
-    MAX_WRITE_SAME_BYTES,
-)
+from san_console.target.block_access import flush
 from san_console.target.check_condition import CheckCondition
-from san_console.target.logical_unit import LogicalUnit, UnitNexus
-
-# Pages of the page cache, and blocks of today's media. A hint for alignment (VPD page B0); READ
-# CAPACITY(16) claims no larger physical block, since each logical block is taken and given back by itself.
-GRANULARITY_BYTES = 4096
-OPTIMAL_TRANSFER_BYTES = 1 << 20
-RELATIVE_TARGET_PORT = 1  # a target has one portal group here, hence one port
-DISK_PAGES = (
-    vpd.UNIT_SERIAL_NUMBER,
-    vpd.DEVICE_IDENTIFICATION,
-    vpd.EXTENDED_INQUIRY,
-    vpd.BLOCK_LIMITS,
-    vpd.BLOCK_CHARACTERISTICS,
-    vpd.LOGICAL_BLOCK_PROVISIONING,
-)
+from san_console.target.command import Command, answer, by_action, usage
+from san_console.target.device_state import POWER_ACTIVE, POWER_IDLE, POWER_STANDBY
+from san_console.target.inquiry_commands import physical_exponent
+from san_console.target.logical_unit import LogicalUnit, Result, UnitNexus
+from san_console.target.provisioning_commands import get_lba_status
 
 
 def nothing(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """TEST UNIT READY, PREVENT ALLOW MEDIUM REMOVAL: it is ready, and its medium is not removable."""
+    """TEST UNIT READY: what could be wrong was looked at before."""
     return b""
 
 
-def start_stop(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """START STOP UNIT: nothing here spins. Loading and ejecting needs a removable medium (SBC-3 §5.25)."""
-    if cdb[4] & 2:
+# START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL
+
+
+def check_start_stop(nexus: UnitNexus, cdb: bytes) -> int:
+    """START STOP UNIT takes nothing. Loading and ejecting needs a removable medium (SBC-3 §5.25)."""
+    command = parse_cdb(cdb)
+    assert isinstance(command, StartStopCommand)  # the table brought it here
+    if command.power_condition not in (0, POWER_ACTIVE, POWER_IDLE, POWER_STANDBY):
+        raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(4, 7))
+    if not command.power_condition and command.load_eject:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(4, 1))
+    return 0
+
+
+def start_stop(nexus: UnitNexus, task: TargetTask) -> Result:
+    """START STOP UNIT: nothing spins here, but a stopped unit answers as one that does."""
+    return _start_stop(nexus, task)
+
+
+async def _start_stop(nexus: UnitNexus, task: TargetTask) -> Buffer:
+    command = parse_cdb(task.cdb)
+    assert isinstance(command, StartStopCommand)  # the table brought it here
+    device = nexus.unit.device
+    no_flush = bool(task.cdb[4] & 0x04)
+    stops = not command.power_condition and not command.start
+    rests = stops or command.power_condition == POWER_STANDBY
+    if rests and not no_flush and not nexus.unit.backstore.read_only:
+        await flush(nexus)
+    if command.power_condition:
+        device.power = command.power_condition
+        device.stopped = False
+    else:
+        device.stopped = stops
+        if command.start:
+            device.power = POWER_ACTIVE
+    device.on_change()
     return b""
+
+
+def prevent_allow(nexus: UnitNexus, cdb: bytes) -> bytes:
+    """PREVENT ALLOW MEDIUM REMOVAL: kept for each nexus, although the medium is not removable."""
+    if cdb[4] & 2:  # obsolete values
+        raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(4, 1))
+    if cdb[4] & 1:
+        nexus.unit.device.prevented.add(nexus)
+    else:
+        nexus.unit.device.prevented.discard(nexus)
+    return b""
+
+
+# REQUEST SENSE
 
 
 def request_sense(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """REQUEST SENSE: the pending unit attention, which is thereby told (SPC-4 §6.39)."""
+    """REQUEST SENSE: the pending unit attention, which is thereby told, else the state of the unit (SPC-4
+    §6.39).
+    """
     command = parse_cdb(cdb)
     assert isinstance(command, RequestSenseCommand)  # the table brought it here
-    condition = nexus.attentions.pop(0) if nexus.attentions else NO_ADDITIONAL_SENSE
-    return _sense(condition, command)
+    if nexus.attentions:
+        return _sense(nexus.attentions.pop(0), command)
+    condition, specific = nexus.unit.device.pollable()
+    return _sense(condition, command, specific)
 
 
-def _sense(condition: Condition, command: RequestSenseCommand) -> bytes:
+def _sense(condition: Condition, command: RequestSenseCommand, specific: bytes | None = None) -> bytes:
     build = build_descriptor if command.descriptor else build_fixed
-    return build(*condition)[: command.allocation]
-
-
-# INQUIRY
-
-
-def inquiry(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """INQUIRY: standard data, or a VPD page."""
-    command = parse_cdb(cdb)
-    assert isinstance(command, InquiryCommand)  # the table brought it here
-    unit = nexus.unit
-    if not command.evpd:
-        if command.page:
-            raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
-        config = unit.config
-        return inquiry_data.StandardInquiry(
-            vendor=config.vendor, product=config.product, revision=config.revision
-        ).build()[: command.allocation]
-    build = _VPD_PAGES.get(command.page)
-    if build is None:
-        raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
-    return build(unit)[: command.allocation]
-
-
-def _identification(unit: LogicalUnit) -> bytes:
-    port_name = f"{unit.target_name},t,0x{unit.tpgt:04x}"  # RFC 7143 §4.4.1
-    return vpd.build_identification(
-        [
-            ids.naa(unit.naa),
-            ids.t10_vendor_id(unit.config.vendor, unit.serial),
-            ids.relative_target_port(RELATIVE_TARGET_PORT),
-            ids.target_port_group(unit.tpgt),
-            ids.scsi_name(port_name, ids.ASSOCIATION_TARGET_PORT),
-            ids.scsi_name(unit.target_name, ids.ASSOCIATION_TARGET_DEVICE),
-        ]
-    )
-
-
-def _block_limits(unit: LogicalUnit) -> bytes:
-    thin = unit.backstore.thin
-    granularity_blocks = GRANULARITY_BYTES // unit.block_bytes
-    return vpd.BlockLimits(
-        optimal_transfer_granularity_blocks=granularity_blocks,
-        maximum_transfer_blocks=MAX_TRANSFER_BYTES // unit.block_bytes,
-        optimal_transfer_blocks=OPTIMAL_TRANSFER_BYTES // unit.block_bytes,
-        maximum_unmap_blocks=min(MAX_UNMAP_BYTES // unit.block_bytes, 0xFFFFFFFF) if thin else 0,
-        maximum_unmap_descriptors=MAX_UNMAP_DESCRIPTORS if thin else 0,
-        optimal_unmap_granularity_blocks=granularity_blocks if thin else 0,
-        maximum_write_same_blocks=MAX_WRITE_SAME_BYTES // unit.block_bytes,
-        write_same_non_zero=True,
-    ).build()
-
-
-def _provisioning(unit: LogicalUnit) -> bytes:
-    thin = unit.backstore.thin
-    return vpd.LogicalBlockProvisioning(
-        unmap=thin,
-        write_same_16=thin,
-        write_same_10=thin,
-        reads_zeros=thin,
-        provisioning_type=vpd.PROVISIONING_THIN if thin else vpd.PROVISIONING_FULL,
-    ).build()
-
-
-_VPD_PAGES: dict[int, Callable[[LogicalUnit], bytes]] = {
-    vpd.SUPPORTED_PAGES: lambda unit: vpd.build_supported_pages(DISK_PAGES),
-    vpd.UNIT_SERIAL_NUMBER: lambda unit: vpd.build_serial_number(unit.serial),
-    vpd.DEVICE_IDENTIFICATION: _identification,
-    vpd.EXTENDED_INQUIRY: lambda unit: vpd.ExtendedInquiry(volatile_cache=unit.backstore.write_cache).build(),
-    vpd.BLOCK_LIMITS: _block_limits,
-    vpd.BLOCK_CHARACTERISTICS: lambda unit: vpd.BlockCharacteristics(vpd.ROTATION_NONE).build(),
-    vpd.LOGICAL_BLOCK_PROVISIONING: _provisioning,
-}
+    return build(*condition, sense_key_specific=specific)[: command.allocation]
 
 
 # REPORT LUNS
@@ -164,48 +120,18 @@ def report_luns(nexus: UnitNexus, cdb: bytes) -> bytes:
     return _report_luns(nexus.lun_list(), cdb)
 
 
+_ADMINISTRATIVE_REPORTS = (0x10, 0x11, 0x12)
+
+
 def _report_luns(numbers: list[int], cdb: bytes) -> bytes:
     command = parse_cdb(cdb)
     assert isinstance(command, ReportLunsCommand)  # the table brought it here
-    if command.select_report > 2 or command.allocation < 16:
+    if command.select_report > 2 and command.select_report not in _ADMINISTRATIVE_REPORTS:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
-    # There is no well-known logical unit, which is all that 1 asks for.
-    return luns.build([] if command.select_report == 1 else numbers)[: command.allocation]
-
-
-# MODE SENSE
-
-_CHANGEABLE, _SAVED = 1, 3
-
-
-def _mode_pages(unit: LogicalUnit) -> dict[int, bytes]:
-    return {
-        mode.CACHING: mode.CachingPage(write_cache=unit.backstore.write_cache).build(),
-        mode.CONTROL: mode.ControlPage().build(),
-        mode.INFORMATIONAL_EXCEPTIONS: mode.ExceptionsPage().build(),
-    }
-
-
-def mode_sense(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """MODE SENSE(6), (10). No page can be changed, so the changeable values are zeros."""
-    command = parse_cdb(cdb)
-    assert isinstance(command, ModeSenseCommand)  # the table brought it here
-    if command.pc == _SAVED:
-        raise CheckCondition(SAVING_PARAMETERS_NOT_SUPPORTED)
-    pages = _mode_pages(nexus.unit)
-    if command.page != mode.ALL_PAGES:
-        pages = {code: page for code, page in pages.items() if code == command.page}
-    if not pages or command.subpage not in (0, mode.ALL_SUBPAGES):
-        raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 5))
-    wanted = list(pages.values())
-    if command.pc == _CHANGEABLE:
-        wanted = [page[:2] + bytes(len(page) - 2) for page in wanted]
-    unit = nexus.unit
-    descriptor = b"" if command.dbd else mode.short_descriptor(unit.blocks, unit.block_bytes)
-    build = mode.build_6 if command.opcode == op.MODE_SENSE_6 else mode.build_10
-    return build(wanted, write_protected=nexus.read_only, dpofua=True, descriptor=descriptor)[
-        : command.allocation
-    ]
+    if command.allocation < 16:
+        raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(6, 7))
+    # There is no well-known, administrative or subsidiary logical unit, which is all that the others ask for.
+    return luns.build(numbers if command.select_report in (0, 2) else [])[: command.allocation]
 
 
 # READ CAPACITY
@@ -215,6 +141,7 @@ def _capacity(unit: LogicalUnit) -> capacity.Capacity:
     return capacity.Capacity(
         blocks=unit.blocks,
         block_bytes=unit.block_bytes,
+        physical_exponent=physical_exponent(unit),
         lbpme=unit.backstore.thin,
         lbprz=unit.backstore.thin,
     )
@@ -234,45 +161,6 @@ def read_capacity_16(nexus: UnitNexus, cdb: bytes) -> bytes:
     if command.lba and not cdb[14] & 1:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
     return capacity.build_16(_capacity(nexus.unit))[: command.allocation]
-
-
-# What is there is told, and there is little of it: no reservations, and the task management of
-# `target_task_management`.
-
-_TASK_MANAGEMENT = struct.Struct(">BB2x")
-_ABORT_TASK_AND_SETS_AND_RESET = 0x80 | 0x40 | 0x10 | 0x08  # ATS, ATSS, CTSS, LURS (SPC-4 §6.32)
-
-
-def report_supported_task_management(nexus: UnitNexus, cdb: bytes) -> bytes:
-    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS."""
-    (allocation,) = struct.unpack_from(">I", cdb, 6)
-    return _TASK_MANAGEMENT.pack(_ABORT_TASK_AND_SETS_AND_RESET, 0)[:allocation]
-
-
-_RESERVATION_HEADER = struct.Struct(">II")
-_CAPABILITIES = struct.Struct(">HBBH2x")
-
-
-def _no_reservations(nexus: UnitNexus, cdb: bytes) -> bytes:
-    return _RESERVATION_HEADER.pack(0, 0)[: _reservation_allocation(cdb)]
-
-
-def _no_capabilities(nexus: UnitNexus, cdb: bytes) -> bytes:
-    return _CAPABILITIES.pack(_CAPABILITIES.size, 0, 0, 0)[: _reservation_allocation(cdb)]
-
-
-def _reservation_allocation(cdb: bytes) -> int:
-    command = parse_cdb(cdb)
-    assert isinstance(command, PersistentReserveInCommand)  # the table brought it here
-    return command.allocation
-
-
-PERSISTENT_RESERVE_IN: dict[int, Callable[[UnitNexus, bytes], bytes]] = {
-    op.SA_READ_KEYS: _no_reservations,
-    op.SA_READ_RESERVATION: _no_reservations,
-    op.SA_REPORT_CAPABILITIES: _no_capabilities,
-    op.SA_READ_FULL_STATUS: _no_reservations,
-}
 
 
 class UnmappedUnit:
@@ -295,8 +183,8 @@ class UnmappedUnit:
     def execute(self, task: TargetTask) -> None:
         try:
             task.complete(GOOD, self._answer(task.cdb))
-        except CheckCondition as answer:
-            task.complete(CHECK_CONDITION, b"", answer.sense)
+        except CheckCondition as refused:
+            task.complete(CHECK_CONDITION, b"", refused.sense)
 
     def _answer(self, cdb: bytes) -> bytes:
         if cdb[0] == op.REPORT_LUNS:
@@ -309,3 +197,21 @@ class UnmappedUnit:
         if isinstance(command, RequestSenseCommand):
             return _sense(LUN_NOT_SUPPORTED, command)
         raise CheckCondition(LUN_NOT_SUPPORTED)
+
+
+COMMANDS: dict[int, Command] = {
+    op.TEST_UNIT_READY: Command(answer(nothing), usage("0000000004")),
+    op.REQUEST_SENSE: Command(answer(request_sense), usage("010000ff04"), ignores_attention=True),
+    op.START_STOP_UNIT: Command(start_stop, usage("01000ff704"), check_start_stop),
+    op.PREVENT_ALLOW_MEDIUM_REMOVAL: Command(answer(prevent_allow), usage("0000000304")),
+    op.READ_CAPACITY_10: Command(answer(read_capacity_10), usage("00ffffffff00000004")),
+    op.SERVICE_ACTION_IN_16: by_action(
+        {
+            op.SA_READ_CAPACITY_16: Command(
+                answer(read_capacity_16), usage("1fffffffffffffffffffffffff0004")
+            ),
+            op.SA_GET_LBA_STATUS: Command(answer(get_lba_status), usage("1fffffffffffffffffffffffff0004")),
+        }
+    ),
+    op.REPORT_LUNS: Command(answer(report_luns), usage("00ff000000ffffffff0004"), ignores_attention=True),
+}

@@ -17,13 +17,14 @@ from san_console.scsi import capacity, cdb, inquiry, luns, mode, vpd
 from san_console.scsi import opcodes as op
 from san_console.scsi.provisioning import build_unmap_list, parse_lba_status
 from san_console.scsi.sense import Condition, parse
-from san_console.target import block_commands
 from san_console.target.backstore import Buffer
 from san_console.target.backstores import open_backstore
+from san_console.target.block_access import MAX_TRANSFER_BYTES
 from san_console.target.config import LunConfig, parse_spec
 from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.primary_commands import UnmappedUnit
+from san_console.target.read_write_commands import Heap
 
 BLOCKS = 2048
 
@@ -37,6 +38,8 @@ class FakeTask:
         self.state = RUNNING
         self.on_gone: Callable[[], None] | None = None
         self.data_out = memoryview(data)
+        self.edtl = len(data)
+        self.state = RUNNING
         self.answer: tuple[int, bytes, bytes] | None = None
         self.done = asyncio.Event()
 
@@ -114,7 +117,7 @@ async def test_inquiry_and_its_pages(disk: Disk) -> None:
     assert (standard.vendor, standard.product, standard.device_type) == ("SANCNSL", "VIRTUAL-DISK", 0)
     assert standard.command_queuing
     pages = vpd.parse_supported_pages(await disk.run(cdb.inquiry(0x00, 255)))
-    assert pages == [0x00, 0x80, 0x83, 0x86, 0xB0, 0xB1, 0xB2]
+    assert pages == [0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x8F, 0xB0, 0xB1, 0xB2]
     for page in pages:
         data = await disk.run(cdb.inquiry(page, 255))
         assert data[1] == page
@@ -125,7 +128,7 @@ async def test_inquiry_and_its_pages(disk: Disk) -> None:
     assert names[0] == "naa.3123456789abcdef"
     assert "iqn.2026-11.org.example:t,t,0x0003" in names
     limits = vpd.BlockLimits.parse(await disk.run(cdb.inquiry(0xB0, 255)))
-    assert limits.maximum_transfer_blocks == block_commands.MAX_TRANSFER_BYTES // 512
+    assert limits.maximum_transfer_blocks == MAX_TRANSFER_BYTES // 512
     assert limits.write_same_non_zero
     assert limits.maximum_unmap_descriptors
     assert vpd.LogicalBlockProvisioning.parse(await disk.run(cdb.inquiry(0xB2, 255))).reads_zeros
@@ -223,14 +226,14 @@ async def test_writes_and_their_limits(disk: Disk) -> None:
     disk.nexus.execute(task)  # type: ignore[arg-type]
     assert await disk.run(cdb.read(20, 2)) == b"s" * 512 + bytes(512)
     huge = Disk("null:1G")
-    assert await huge.fails(cdb.read_16(0, block_commands.MAX_TRANSFER_BYTES // 512 + 1)) == INVALID_FIELD
+    assert await huge.fails(cdb.read_16(0, MAX_TRANSFER_BYTES // 512 + 1)) == INVALID_FIELD
     await huge.unit.close()
 
 
 async def test_the_fast_path_does_what_the_table_does(disk: Disk) -> None:
     assert disk.nexus.write_now(cdb.write_10(9, 1), b"q" * 512)
     assert disk.nexus.write_now(cdb.write_16(10, 1), b"p" * 512)
-    arena = block_commands._HEAP
+    arena = Heap()
     assert bytes(disk.nexus.read_now(cdb.read_10(9, 2), 1024, arena) or b"") == b"q" * 512 + b"p" * 512
     assert bytes(disk.nexus.read_now(cdb.read_16(9, 1), 512, arena) or b"") == b"q" * 512
     for command, length in (
@@ -387,11 +390,6 @@ async def test_supported_operation_codes(disk: Disk) -> None:
     for wrong in (supported(1, 0x9E), supported(2, 0x28), supported(4, 0x28)):
         assert await disk.fails(wrong) == INVALID_FIELD
     assert len(await disk.run(bytes([0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0]))) == 4
-
-
-@pytest.mark.parametrize(("action", "length"), [(0, 8), (1, 8), (2, 8), (3, 8)])
-async def test_there_are_no_reservations(disk: Disk, action: int, length: int) -> None:
-    assert len(await disk.run(bytes([0x5E, action, 0, 0, 0, 0, 0, 0, 64, 0]))) == length
 
 
 class Broken:
