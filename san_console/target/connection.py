@@ -110,7 +110,7 @@ class ConnectionPump:
                 self._loop.call_soon(self._continue)
             return
         self._framer.release()
-        if 0 < counters.commands - commands_before <= FEW_COMMANDS:
+        if 0 < counters.commands - commands_before <= FEW_COMMANDS and not connection.session.tasks:
             self._vigil.expect_more()
 
     def _continue(self) -> None:
