@@ -9,7 +9,10 @@ from PySide6.QtTest import QTest
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.models.mapping_matrix import ANYONE
 from san_console.gui.views.serve import ServePage
-from san_console.gui.views.serve_parts import ConnectedTab, LunsTab, PortalsTab
+from san_console.gui.views.serve_luns import LunsTab
+from san_console.gui.views.serve_portals import PortalsTab
+from san_console.gui.views.serve_reservations import ReservationsTab
+from san_console.gui.views.serve_sessions import ConnectedTab
 from san_console.gui.views.serve_settings import AccessTab, SettingsTab
 from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
@@ -366,3 +369,35 @@ def test_dialogs_have_names_and_no_text_acts() -> None:
             assert harmful(dialog) == []
             dialog.reject()
             bench.settle(0.3)
+
+
+def test_reservations_are_told_by_lun_and_initiator() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("reservations")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, ReservationsTab)
+        rows = tab.model.objects()
+        assert [(row.reservation.lun_name, row.registration.holder) for row in rows] == [
+            ("db-data", True),
+            ("db-data", False),
+            ("db-data", False),
+            ("db-log", True),
+        ]
+        assert "2 LUNs reserved" in tab.note.text()
+
+
+def test_clearing_reservations_names_whom_it_hits() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("reservations")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, ReservationsTab)
+        tab.clear_button.click()
+        dialog = bench.dialog()
+        labels = " ".join(label.text() for label in dialog.findChildren(type(bench.page.title_label)))
+        assert "db-1.example loses its reservation; it is connected now" in labels
+        assert "db-3.example loses its registration" in labels
+        dialog.accept_button.click()
+        bench.settle()
+        assert {row.reservation.lun_name for row in tab.model.objects()} == {"db-log"}

@@ -22,8 +22,11 @@ from san_console.gui.theme.tokens import GAP_PX, Tone
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
 from san_console.gui.views.page import Details, KeptSplitter, Page
 from san_console.gui.views.serve_changes import undo
+from san_console.gui.views.serve_luns import LunsTab
 from san_console.gui.views.serve_mapping import MappingTab
-from san_console.gui.views.serve_parts import ConnectedTab, LunsTab, PortalsTab
+from san_console.gui.views.serve_portals import PortalsTab
+from san_console.gui.views.serve_reservations import ReservationsTab
+from san_console.gui.views.serve_sessions import ConnectedTab
 from san_console.gui.views.serve_settings import AccessTab, SettingsTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, horizontal, vertical
@@ -66,7 +69,7 @@ class ServePage(Page):
 
     key = "serve"
     title = QT_TRANSLATE_NOOP("Table", "Serve")
-    collections = ("local_targets", "target_sessions", "identities", "isns_servers")
+    collections = ("local_targets", "target_sessions", "reservations", "identities", "isns_servers")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -96,6 +99,7 @@ class ServePage(Page):
                 ("luns", self.tr("LUNs"), lambda: LunsTab(context, self.add_lun)),
                 ("portals", self.tr("Portals"), lambda: PortalsTab(context)),
                 ("sessions", self.tr("Sessions"), lambda: ConnectedTab(context)),
+                ("reservations", self.tr("Reservations"), lambda: ReservationsTab(context)),
                 ("access", self.tr("Access"), lambda: AccessTab(context)),
                 ("settings", self.tr("Settings"), lambda: SettingsTab(context)),
             ],
