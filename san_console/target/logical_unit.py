@@ -12,14 +12,15 @@ from time import monotonic
 from typing import Any
 
 from san_console.iscsi.target_task import TargetTask
-from san_console.scsi.sense import Condition
+from san_console.scsi.sense import DEVICE_RESET_OCCURRED, Condition
+from san_console.scsi.transport_ids import NexusId
 from san_console.target.backstore import Backstore
 from san_console.target.check_condition import CheckCondition, medium_error
 from san_console.target.config import LunConfig
 from san_console.target.device_state import DeviceState
 from san_console.target.range_lock import RangeLock
+from san_console.target.reservations import Reservations
 from san_console.target.task_set import TaskSet
-from san_console.target.unit_nexus import NexusId as NexusId
 from san_console.target.unit_nexus import Result as Result
 from san_console.target.unit_nexus import UnitNexus as UnitNexus
 
@@ -65,6 +66,7 @@ class LogicalUnit:
         """I_T nexuses that were there before: they get "nexus loss" where a new one gets "power on"."""
         self.ranges = RangeLock(self._gate)
         self.task_set = TaskSet(self._other_tasks, self._gate)
+        self.reservations = Reservations(self)
         self._on_error = on_error
         self._told_at = -ERROR_INTERVAL_S
         self._running: set[asyncio.Task[None]] = set()
@@ -88,6 +90,12 @@ class LogicalUnit:
         """Something that decides what its nexuses may do has changed."""
         for nexus in self.nexuses:
             nexus.refresh()
+
+    def reset(self) -> None:
+        """A logical unit reset (SAM-5 §6.3.3); its tasks are gone already. Persistent reservations stay."""
+        self.reservations.reset()
+        self.device.reset()
+        self.attention(DEVICE_RESET_OCCURRED)
 
     # Order and exclusion
 
@@ -118,6 +126,10 @@ class LogicalUnit:
             self.ranges.release(hold)
 
     # The backstore
+
+    def tell(self, text: str) -> None:
+        """Let the user know of something that went wrong."""
+        self._on_error(text)
 
     def report_error(self, error: OSError, *, writing: bool) -> CheckCondition:
         """The backstore failed: tell the user, and give what the initiator hears."""

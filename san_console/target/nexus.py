@@ -4,6 +4,7 @@ touch.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from san_console.iscsi import opcodes
@@ -13,19 +14,19 @@ from san_console.iscsi.target_task import TargetTask
 from san_console.names.lun import encode_lun_u64
 from san_console.scsi.sense import (
     COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
-    DEVICE_RESET_OCCURRED,
     NEXUS_LOSS_OCCURRED,
     POWER_ON_RESET,
     REPORTED_LUNS_DATA_CHANGED,
     UNIT_ATTENTION,
     Condition,
 )
+from san_console.scsi.transport_ids import InitiatorPort
 from san_console.target.access import mapped_luns
 from san_console.target.config import PortalGroup, TargetConfig
 from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
+from san_console.target.port_groups import PortGroups
 from san_console.target.primary_commands import UnmappedUnit
-from san_console.target.unit_nexus import InitiatorPort
 
 # RFC 7143 §11.14.5; SPC-4 calls it SOME COMMANDS CLEARED BY ISCSI PROTOCOL EVENT.
 COMMANDS_CLEARED_BY_ISCSI_EVENT = Condition(UNIT_ATTENTION, 0x47, 0x7F)
@@ -38,6 +39,7 @@ class ServedTarget:
         self.config = config
         self.units = units
         self.nexuses: list[SessionNexus] = []
+        self.port_groups = PortGroups(self)
 
 
 class SessionNexus:
@@ -97,6 +99,8 @@ class SessionNexus:
 
     def remap(self) -> None:
         """The configuration of the target changed: follow it, and tell the initiator."""
+        if self.target is not None:
+            self.target.port_groups.follow()
         if self.map():
             for nexus in self.by_lun.values():
                 nexus.add_attention(REPORTED_LUNS_DATA_CHANGED)
@@ -112,6 +116,8 @@ class SessionNexus:
             group_tag=self.group.tag,
             siblings=self.by_lun.values,
             tasks=lambda: self._tasks(lun),
+            abort_tasks=lambda but: self._abort_tasks(unit, lun, but),
+            groups=self.target.port_groups if self.target is not None else None,
         )
         # RFC 7143 §4.4.3.2: the end of a session is an I_T nexus loss to the initiator port that comes back.
         nexus.add_attention(NEXUS_LOSS_OCCURRED if nexus.id in unit.seen_ports else POWER_ON_RESET)
@@ -123,18 +129,39 @@ class SessionNexus:
     def _tasks(self, lun: int) -> list[TargetTask]:
         return self.session.tasks_of(encode_lun_u64(lun)) if self.session is not None else []
 
+    async def _abort_tasks(self, unit: LogicalUnit, lun: int, but: TargetTask) -> None:
+        if self.session is None:
+            return
+        done = asyncio.get_running_loop().create_future()
+
+        def ended() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        report = unit.device.mode.task_aborted_status and self.session is not but.connection.session
+        self.session.abort_set(encode_lun_u64(lun), report=report, but=but, then=ended)
+        unit.task_set.let_go_of_aborted()
+        await done
+
     def _unmap(self, lun: int) -> None:
         nexus = self.by_lun.pop(lun)
-        nexus.unit.nexuses.discard(nexus)
+        self._lose(nexus)
         del self.units[encode_lun_u64(lun)]
         if self.session is not None:
             for task in self.session.tasks_of(encode_lun_u64(lun)):
                 self.session.abort(task)
 
+    @staticmethod
+    def _lose(nexus: UnitNexus) -> None:
+        """I_T nexus loss (SAM-5 §6.3.4)."""
+        nexus.unit.nexuses.discard(nexus)
+        nexus.unit.reservations.nexus_lost(nexus.id)
+        nexus.unit.device.prevented.discard(nexus.id)
+
     def close(self) -> None:
         """The session is over."""
         for nexus in self.by_lun.values():
-            nexus.unit.nexuses.discard(nexus)
+            self._lose(nexus)
         if self.target is not None and self in self.target.nexuses:
             self.target.nexuses.remove(self)
 
@@ -161,9 +188,12 @@ class SessionNexus:
             if function == opcodes.TMF_CLEAR_TASK_SET:
                 # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b).
                 nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
+            elif function == opcodes.TMF_I_T_NEXUS_RESET:
+                nexus.unit.reservations.nexus_lost(nexus.id)
+                nexus.unit.device.prevented.discard(nexus.id)
+                nexus.add_attention(NEXUS_LOSS_OCCURRED)
             elif function != opcodes.TMF_ABORT_TASK_SET:
-                nexus.unit.device.reset()
-                nexus.unit.attention(DEVICE_RESET_OCCURRED)
+                nexus.unit.reset()
 
     def all_sessions(self) -> Iterable[TargetSession]:
         for nexus in self.target.nexuses if self.target is not None else ():

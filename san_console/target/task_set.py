@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from san_console.iscsi.target_task import RUNNING, TargetTask
+from san_console.iscsi.target_task import ABORTED, RUNNING, TargetTask
 
 Run = Callable[[TargetTask], None]
 
@@ -79,6 +79,14 @@ class TaskSet:
                 barrier.parked.append((task, nexus, run))
                 return
         run(task)
+
+    def let_go_of_aborted(self) -> None:
+        """What was aborted while it waited for its turn need not wait for it."""
+        for barrier in self.barriers[:]:
+            aborted = [entry for entry in barrier.parked if entry[0].state == ABORTED]
+            barrier.parked = [entry for entry in barrier.parked if entry[0].state != ABORTED]
+            for task, _, run in aborted:
+                run(task)
 
     def _arm(self, nexus: object) -> None:
         """Arm the barriers of a nexus whose data is there, as far as their order allows."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from san_console.iscsi.opcodes import ATTR_ACA, ATTR_HEAD_OF_QUEUE, ATTR_MASK, ATTR_ORDERED
 from san_console.iscsi.target_device import Arena
 from san_console.iscsi.target_task import ABORTED, TargetTask
+from san_console.scsi import alua
 from san_console.scsi import opcodes as op
 from san_console.scsi.cdb_formats import FLAG_DPO, RW_10, RW_16
 from san_console.scsi.opcodes import CDB_BYTES_BY_GROUP, READ_10, READ_16, WRITE_10, WRITE_16
@@ -22,6 +23,7 @@ from san_console.scsi.sense import (
     field_pointer,
 )
 from san_console.scsi.status import CHECK_CONDITION, GOOD
+from san_console.scsi.transport_ids import InitiatorPort, NexusId
 from san_console.target.attentions import Attentions
 from san_console.target.backstore import Buffer
 from san_console.target.check_condition import CheckCondition
@@ -58,21 +60,47 @@ _WITHOUT_MEDIUM = frozenset(
 )
 
 
-class InitiatorPort(NamedTuple):
-    """A SCSI initiator port: an iSCSI name and an ISID (RFC 7143 §4.4.1)."""
+class Groups(Protocol):
+    """The target port groups through which a unit is reached (`port_groups.PortGroups`)."""
 
-    name: str
-    isid: bytes
+    def tags(self) -> list[int]:
+        """The relative target ports, which are the groups' tags."""
+        ...
 
-    def __str__(self) -> str:
-        return f"{self.name},i,0x{self.isid.hex()}"
+    def state_of(self, tag: int) -> int:
+        """The access state of a group."""
+        ...
+
+    def report(self) -> list[alua.TargetPortGroup]:
+        """What REPORT TARGET PORT GROUPS tells."""
+        ...
+
+    def set_by_initiator(self, states: Mapping[int, int], sender: NexusId) -> None:
+        """SET TARGET PORT GROUPS: `states` by tag, all of them possible ones."""
+        ...
 
 
-class NexusId(NamedTuple):
-    """An I_T nexus: an initiator port and a target port, by its relative identifier."""
+class OnePort:
+    """One group that is always active: for a unit without a configured target around it."""
 
-    port: InitiatorPort
-    target_port: int
+    def __init__(self, tag: int) -> None:
+        self._group = alua.TargetPortGroup(tag, alua.ACTIVE_OPTIMIZED)
+
+    def tags(self) -> list[int]:
+        return [self._group.tag]
+
+    def state_of(self, tag: int) -> int:
+        return self._group.state
+
+    def report(self) -> list[alua.TargetPortGroup]:
+        return [self._group]
+
+    def set_by_initiator(self, states: Mapping[int, int], sender: NexusId) -> None:
+        self._group.state = states.get(self._group.tag, self._group.state)
+
+
+async def _no_tasks(but: TargetTask) -> None:
+    """A nexus without a session has none."""
 
 
 NO_PORT = InitiatorPort("", bytes(6))
@@ -93,6 +121,8 @@ class UnitNexus:
         group_tag: int = 0,
         siblings: Callable[[], Iterable[UnitNexus]] = tuple,
         tasks: Callable[[], Iterable[TargetTask]] = tuple,
+        abort_tasks: Callable[[TargetTask], Awaitable[None]] = _no_tasks,
+        groups: Groups | None = None,
     ) -> None:
         self.unit = unit
         self.lun = lun
@@ -108,9 +138,16 @@ class UnitNexus:
         """All LUNs of the same I_T nexus, this one too."""
         self.tasks = tasks
         """The commands of the session to this unit that have not ended."""
+        self.abort_tasks = abort_tasks
+        """End all of them but that one, on behalf of another nexus."""
+        self.groups: Groups = groups if groups is not None else OnePort(self.group_tag)
         self.attentions = Attentions(self.refresh)
         self._commands = commands
         self.refresh()
+
+    def target_ports(self) -> list[int]:
+        """The relative target ports of the target."""
+        return self.groups.tags()
 
     def add_attention(self, condition: Condition) -> None:
         """Establish a unit attention; the same one is not queued twice (SAM-5 §5.14)."""
@@ -124,8 +161,12 @@ class UnitNexus:
         self._block_bytes = unit.block_bytes
         self._read_nowait = unit.backstore.read_nowait
         self._write_nowait = unit.backstore.write_nowait
-        self._may_read = unit.device.plain and not (self.attentions or unit.offline)
-        self._may_write = self._may_read and not self.read_only
+        self._access_state = self.groups.state_of(self.group_tag)
+        reads, writes = unit.reservations.allows(self.id)
+        plain = unit.device.plain and alua.serves_all(self._access_state)
+        plain = plain and not (self.attentions or unit.offline)
+        self._may_read = plain and reads
+        self._may_write = plain and writes and not self.read_only
         self.gate()
 
     def gate(self) -> None:
@@ -200,6 +241,10 @@ class UnitNexus:
             # What the attention says is told by the answer (SPC-4 §6.33).
             for nexus in self.siblings():
                 nexus.attentions.discard(REPORTED_LUNS_DATA_CHANGED)
+        self.unit.reservations.check(self.id, cdb)
+        refusal = alua.refusal(self._access_state, cdb)
+        if refusal is not None:
+            raise CheckCondition(refusal)
         if self.unit.offline and cdb[0] not in _WITHOUT_MEDIUM:
             raise CheckCondition(LUN_OFFLINE)
         self.unit.device.check(cdb)
