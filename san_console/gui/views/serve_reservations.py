@@ -187,7 +187,7 @@ def _columns() -> list[Column]:
         ),
         Column(
             "aptpl",
-            "APTPL",
+            translate("serve_reservations", "APTPL"),
             lambda row: (
                 translate("serve_reservations", "yes")
                 if row.reservation.aptpl
@@ -203,7 +203,7 @@ def _columns() -> list[Column]:
         ),
         Column(
             "isid",
-            "ISID",
+            translate("serve_reservations", "ISID"),
             lambda row: row.registration.isid or words.NONE,
             mono=True,
             width=110,
