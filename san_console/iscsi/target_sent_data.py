@@ -112,6 +112,11 @@ class SentData:
         cuts = self.cuts[first - self.first_data_sn : end - self.first_data_sn]
         return all(self.sequences[one.start // self.max_burst_bytes] is not None for one in cuts)
 
+    def longest(self, first: int, end: int) -> int:
+        """The bytes of the longest of the PDUs `first` to `end`."""
+        cuts = self.cuts[first - self.first_data_sn : end - self.first_data_sn]
+        return max((one.end - one.start for one in cuts), default=0)
+
     def resegment(self, max_segment_bytes: int) -> None:
         """Cut what is not acknowledged anew (§11.16.3); DataSN goes on from the last DataACK."""
         if self.cuts:

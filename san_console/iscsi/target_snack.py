@@ -34,9 +34,9 @@ from san_console.wire import serial
 if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
 
-MAX_KEPT_BYTES = 64 << 20
-"""Data of one connection that can be sent again. An initiator acknowledges with each PDU that it sends, so
-this is far more than one that works leaves open; of one that does not, the oldest is dropped."""
+MAX_KEPT_BYTES = 32 << 20
+"""Data of one connection that can be sent again, as much as reads of one session may hold before they are
+sent. An initiator acknowledges with each PDU that it sends; of one that does not, the oldest is dropped."""
 MAX_KEPT_PDUS = 4096  # numbered PDUs without acknowledgement: thirty times the usual command window
 
 _WINDOW = struct.Struct(">II")
@@ -95,8 +95,9 @@ class SnackKeeper:
             self._send_response(sent)
 
     def _number(self, stat_sn: int, pdu: NumberedPdu) -> None:
+        before = self._numbered.get(stat_sn)
+        self._kept_bytes += len(pdu.data) - (len(before.data) if before is not None else 0)
         self._numbered[stat_sn] = pdu
-        self._kept_bytes += len(pdu.data)
         while len(self._numbered) > MAX_KEPT_PDUS:
             self._forget(next(iter(self._numbered)))
         if self._kept_bytes > MAX_KEPT_BYTES:
@@ -188,11 +189,17 @@ class SnackKeeper:
         run = self._run(request, sent.acknowledged, sent.next_data_sn)
         if run is None:
             self._refuse(frame, sent.next_data_sn)
-        elif not sent.holds(run.start, run.stop):
+        elif not self._can_send(sent, run.start, run.stop):
             # The status has been sent: nothing more is to be done (§7.8 a.2).
             self._connection.reject(REJECT_SNACK, frame.bhs)
         else:
             self._send_data(sent, run.start, run.stop)
+
+    def _can_send(self, sent: SentData, first: int, end: int) -> bool:
+        """They are kept, and not longer than the initiator takes by now: else it has to ask for other ones by
+        an R-Data SNACK (§11.16.3).
+        """
+        return sent.holds(first, end) and sent.longest(first, end) <= self._connection.max_send_bytes
 
     def _r2t(self, task: TargetTask, request: SnackRequest, frame: Frame) -> None:
         waiting = task.tracked.unanswered if task.tracked is not None else {}
@@ -223,10 +230,9 @@ class SnackKeeper:
         for number in numbers:
             self._send_again(self._numbered[number])
 
-    @staticmethod
-    def _whole(pdu: NumberedPdu) -> bool:
+    def _whole(self, pdu: NumberedPdu) -> bool:
         sent = pdu.sent
-        return sent is None or bool(pdu.bhs) or sent.holds(sent.next_data_sn - 1, sent.next_data_sn)
+        return sent is None or bool(pdu.bhs) or self._can_send(sent, sent.next_data_sn - 1, sent.next_data_sn)
 
     def _send_again(self, pdu: NumberedPdu) -> None:
         if not pdu.bhs:

@@ -420,12 +420,27 @@ def test_resegmentation_of_a_read_that_ended_with_sense() -> None:
     one.unit.running[0].complete(2, MEDIUM[:2048], sense)
     sent = one.answers()
     again = snack(one, o.SNACK_R_DATA, itt=one.itt, ttt=3)
+    assert one.connection.snacks is not None
+    assert one.connection.snacks.kept_bytes == 2048 + len(sent[-1][1])
     assert same(again[:-1], sent[:-1])
     ours, theirs = again[-1], sent[-1]
     assert isinstance(ours[0], ScsiResponse)
     assert isinstance(theirs[0], ScsiResponse)
     assert ours[1] == theirs[1] == b"\0\x12" + sense
     assert (ours[0].status, ours[0].residual_count, ours[0].stat_sn) == (2, 2048, theirs[0].stat_sn)
+
+
+def test_replicas_that_have_become_too_long() -> None:
+    """§11.16.3: after a change of MaxRecvDataSegmentLength it takes an R-Data SNACK; §13.12 holds always."""
+    one = initiator()
+    one.feed(one.read(4096))
+    declare(one, 600)
+    for fields in ({}, {"beg_run": 3, "run_length": 1}):
+        assert reason(snack(one, o.SNACK_DATA_R2T, itt=one.itt, **fields)) == o.REJECT_SNACK
+    assert reason(snack(one, o.SNACK_STATUS, beg_run=1, run_length=1)) == o.REJECT_SNACK
+    again = snack(one, o.SNACK_R_DATA, itt=one.itt, ttt=1)
+    assert b"".join(data for _, data in data_in(again)) == MEDIUM[:4096]
+    assert max(len(data) for _, data in again) == 600
 
 
 @pytest.mark.parametrize("change", [{"ttt": 0}, {"ttt": o.RESERVED_TAG}, {"beg_run": 1}, {"run_length": 1}])
