@@ -14,10 +14,15 @@ from san_console.target.config import (
     MAX_LUNS_PER_TARGET,
     BackstoreSpec,
     ChapConfig,
+    InitiatorAccess,
+    InitiatorGroup,
     LunConfig,
     MappingRule,
     PortalGroup,
+    Redirect,
     TargetConfig,
+    TargetLimits,
+    parse_lun,
     parse_size,
     parse_spec,
     without_luns,
@@ -125,6 +130,17 @@ def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
         {"groups": [*HERE, PortalGroup(2, [Portal("127.0.0.1", 0)])]},
         {"luns": [LUN, LUN]},
         {"luns": [LunConfig(str(n), "x", MEMORY) for n in range(MAX_LUNS_PER_TARGET + 1)]},
+        {"groups": [PortalGroup(1, [Portal("127.0.0.1", n)]) for n in (1, 2)]},
+        {"groups": [PortalGroup(1, [Portal("127.0.0.1", n) for n in range(1, 70)])]},
+        {"groups": [PortalGroup(n, [Portal("127.0.0.1", n)]) for n in range(1, 40)]},
+        {"initiators": [InitiatorAccess("nobody")]},
+        {"initiators": [InitiatorAccess("group:none")]},
+        {"initiators": [InitiatorAccess("*"), InitiatorAccess("*")]},
+        {"initiator_groups": [InitiatorGroup("", [])]},
+        {"initiator_groups": [InitiatorGroup("a", []), InitiatorGroup("a", [])]},
+        {"initiator_groups": [InitiatorGroup("a", ["group:a"])]},
+        {"initiator_groups": [InitiatorGroup("a", ["*"] * 2000)]},
+        {"mappings": [MappingRule("x", "a", 0)]},
         {"mappings": [MappingRule("*", "b", 0)]},
         {"mappings": [MappingRule("*", "a", 16384)]},
         {"mappings": [MappingRule("*", "a", 1), MappingRule("*", "a", 1)]},
@@ -144,6 +160,93 @@ def test_names_are_normalised_and_luns_can_be_left_out() -> None:
     assert without_luns(config, {"a"}) == config
 
 
+@pytest.mark.parametrize("tag", [0, -1, 65536])
+def test_portal_group_tags(tag: int) -> None:
+    with pytest.raises(ConfigError):
+        PortalGroup(tag, [])
+
+
+def test_a_portal_is_in_one_group_that_is_found_by_portal_and_tag() -> None:
+    here, there = Portal("127.0.0.1", 1), Portal("::1", 1)
+    groups = [PortalGroup(1, [here]), PortalGroup(7, [there], "standby", preferred=True)]
+    config = TargetConfig("iqn.2026-11.org.example:t", groups)
+    assert config.portals == [here, there]
+    assert config.group_of(there).tag == 7
+    assert config.group_of_tag(7) is groups[1]
+    assert config.group_of_tag(2) is None
+    with pytest.raises(KeyError):
+        config.group_of(Portal("127.0.0.1", 2))
+    with pytest.raises(ConfigError):
+        PortalGroup(1, [here], "asleep")  # type: ignore[arg-type]
+    for nowhere in (Portal("0.0.0.0", 1), Portal("::", 1), Portal("127.0.0.1", 0)):
+        with pytest.raises(ConfigError):
+            Redirect(nowhere)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_connections": 0},
+        {"max_connections": 9},
+        {"error_recovery_level": 3},
+        {"max_recv_data_segment_bytes": 511},
+        {"max_burst_bytes": 1 << 24},
+        {"first_burst_bytes": 2 << 20},
+        {"max_outstanding_r2t": 0},
+        {"default_time2retain_s": 3601},
+        {"login_timeout_s": 0},
+        {"command_window": 0},
+        {"header_digest": "maybe"},
+    ],
+)
+def test_limits_that_cannot_be(limits: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as error:
+        TargetLimits(**limits)  # type: ignore[arg-type]
+    assert error.value.check
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rotation_rate": 2},
+        {"rotation_rate": 0x400},
+        {"rotation_rate": 0xFFFF},
+        {"physical_block_bytes": 1024},
+        {"soft_threshold_percent": 100},
+        {"soft_threshold_percent": 80},
+        {"id": ""},
+    ],
+)
+def test_luns_that_cannot_be(fields: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as error:
+        LunConfig(**({"id": "a", "name": "a", "backstore": MEMORY} | fields))  # type: ignore[arg-type]
+    assert error.value.check
+
+
+def test_specifications_of_luns() -> None:
+    lun = parse_lun("file:/a,b,size=1G,thin,physical=4096,wce=off,threshold=80", "x")
+    assert lun.backstore == BackstoreSpec("file", "/a,b", 1 << 30, thin=True, create=True)
+    assert (lun.id, lun.name) == ("x", "x")
+    assert (lun.physical_block_bytes, lun.write_cache, lun.soft_threshold_percent) == (4096, False, 80)
+    assert LunConfig("a", "a", MEMORY, rotation_rate=7200).rotation_rate == 7200
+    for text in ("memory:1M,physical=512,block=4096", "memory:1M,threshold=80", "memory:1M,wce=maybe"):
+        with pytest.raises(ConfigError):
+            parse_lun(text, "x")
+
+
+def test_no_initiator_has_the_secret_that_the_target_proves_itself_with() -> None:
+    ours = ChapCredentials("target", Secret("another-secret-1"))
+    theirs = ChapCredentials("bob", Secret("another-secret-1"))
+    with pytest.raises(ConfigError) as error:
+        TargetConfig(
+            "iqn.2026-11.org.example:t",
+            HERE,
+            initiators=[InitiatorAccess("*", ChapConfig([theirs]))],
+            chap=ChapConfig([ChapCredentials("alice", Secret("opensesame-1234"))], ours),
+        )
+    assert "another" not in str(error.value)
+
+
 def test_chap_rules() -> None:
     good = ChapCredentials("alice", Secret("opensesame-1234"))
     ChapConfig([good], ChapCredentials("target", Secret("another-secret-1")))
@@ -151,6 +254,7 @@ def test_chap_rules() -> None:
         ([], None),
         ([ChapCredentials("alice", Secret("short"))], None),
         ([good], ChapCredentials("target", Secret("short"))),
+        ([good, ChapCredentials("alice", Secret("another-secret-1"))], None),
         ([good], ChapCredentials("target", Secret("opensesame-1234"))),
     ):
         with pytest.raises(ConfigError) as error:
