@@ -111,6 +111,8 @@ class Logouts:
         session, connection = self._session, self._connection
         self._pending = None
         if session.terminated or connection.closed:
+            for one in leaving:  # §8.2.2 M3: the logout has failed with the connection that it came on
+                one.logging_out = False
             return
         self._respond(pdu, LOGOUT_DONE)
         if pdu.reason == LOGOUT_CLOSE_SESSION:
