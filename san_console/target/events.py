@@ -24,6 +24,9 @@ TargetEventKind = Literal[
     "connection_closed",
     "protocol_error",
     "backstore_error",
+    "lun_offline",
+    "lun_online",
+    "threshold_reached",
 ]
 Severity = Literal["info", "warning", "error"]
 

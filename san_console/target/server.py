@@ -27,7 +27,8 @@ from san_console.target.portals import Portals
 from san_console.target.reception import Reception
 from san_console.target.send_targets import Directory
 from san_console.target.session_table import SessionTable
-from san_console.target.units import close_units, open_units
+from san_console.target.unit_watch import UnitNews, UnitWatch
+from san_console.target.units import close_units, grow_unit, open_units, retry_offline
 
 IO_THREADS = 8  # as many reads and flushes wait for media at once
 TICK_S = 1.0
@@ -60,6 +61,7 @@ class TargetServer:
         )
         self._reception.discovery_chap = discovery_chap
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="backstore")
+        self._watch = UnitWatch(self._units, self._pool, self._medium_news)
         self._ticker: asyncio.TimerHandle | None = None
         self._changing: dict[str, asyncio.Lock] = {}
         self._changes: Counter[str] = Counter()
@@ -67,17 +69,21 @@ class TargetServer:
 
     # Targets
 
-    async def add(self, config: TargetConfig) -> None:
-        """Serve a target. Raises TargetError; then nothing has changed."""
+    async def add(self, config: TargetConfig, *, strict: bool = True) -> None:
+        """Serve a target. Raises TargetError; then nothing has changed. Without `strict`, a LUN whose medium
+        cannot be had is offline, and no file is created.
+        """
         if config.name in self._targets or config.name in self._changing:
             raise ConfigError(
                 f"The target {visible(config.name)} is served already.", check="Choose another name."
             )
         async with self._change(config.name):
-            await self._add(config)
+            await self._add(config, strict)
 
-    async def _add(self, config: TargetConfig) -> None:
-        units = await open_units(config, config.luns, self._pool, self._reporter.backstore_error)
+    async def _add(self, config: TargetConfig, strict: bool) -> None:
+        units = await open_units(
+            config, config.luns, self._pool, self._reporter.backstore_error, strict=strict
+        )
         try:
             await self._portals.acquire(config.name, config.portals)
         except BaseException:
@@ -87,13 +93,14 @@ class TargetServer:
         self._reception.removed.pop(config.name, None)
         if self._ticker is None:
             self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+            self._watch.start()
         self._reporter.tell(
             "target_added", "info", f"Target {visible(config.name)} is served.", target=config.name
         )
 
     async def add_many(self, configs: Iterable[TargetConfig]) -> dict[str, TargetError]:
         """Serve many targets, as at the start of an engine; those that cannot be served are returned with
-        the reason, and the others are there.
+        the reason, and the others are there. A LUN whose medium cannot be had is offline.
         """
         failed: dict[str, TargetError] = {}
         waiting = iter(configs)
@@ -101,7 +108,7 @@ class TargetServer:
         async def work() -> None:
             for config in waiting:
                 try:
-                    await self.add(config)
+                    await self.add(config, strict=False)
                 except TargetError as error:
                     failed[config.name] = error
 
@@ -167,6 +174,7 @@ class TargetServer:
         self._portals.close()
         await self._reception.admission.close()
         await end_sessions(list(self._table), "the target was stopped")
+        await self._watch.stop()
         for served in self._targets.values():
             await close_units(served.units.values())
         self._targets.clear()
@@ -217,6 +225,45 @@ class TargetServer:
     def backstore_failure(self, target: str, lun_id: str) -> str:
         """Why nothing can be written to the LUN any more; empty when it works."""
         return self.unit(target, lun_id).backstore.failed
+
+    # Media
+
+    async def grow_lun(self, target: str, lun_id: str, size_bytes: int = 0) -> int:
+        """Make a LUN larger, or with 0 let it take what its file or device has by now. Returns its size.
+
+        Raises UnknownTarget; BackstoreError, and then nothing has changed.
+        """
+        unit = self.unit(target, lun_id)
+        async with self._change(unit.target_name):
+            size_bytes = await grow_unit(unit, size_bytes)
+            served = self._target(target)
+            luns = [
+                replace(lun, backstore=unit.config.backstore) if lun.id == lun_id else lun
+                for lun in served.config.luns
+            ]
+            served.config = replace(served.config, luns=luns)
+        return size_bytes
+
+    async def retry_lun(self, target: str, lun_id: str) -> None:
+        """The medium of a LUN was mended: go on with what is there now. Raises UnknownTarget; BackstoreError
+        with what is still wrong.
+        """
+        await retry_offline(self.unit(target, lun_id), self._pool)
+
+    def _units(self) -> list[LogicalUnit]:
+        return [unit for served in self._targets.values() for unit in served.units.values()]
+
+    def _medium_news(self, news: UnitNews) -> None:
+        unit = news.unit
+        self._reporter.tell(
+            news.kind,
+            news.severity,
+            news.text,
+            side="this machine",
+            check=news.check,
+            target=unit.target_name,
+            lun=unit.config.id,
+        )
 
     # Sessions
 
