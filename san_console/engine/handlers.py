@@ -53,7 +53,7 @@ HANDLERS: Final[dict[str, Answer]] = {
     "serving.change": lambda e, p: e.serving.change(p),
     "serving.set_enabled": lambda e, p: e.serving.set_enabled(p),
     "serving.remove": lambda e, p: e.serving.remove(p),
-    "serving.disconnect": lambda e, p: e.serving.disconnect(p.id),
+    "serving.disconnect": lambda e, p: e.serving.disconnect(p.id, p.cid),
     "serving.access": lambda e, p: e.serving.access(p),
     "isns.start": lambda e, p: e.nameservers.start(p.address),
     "isns.stop": lambda e, _: e.nameservers.stop(),

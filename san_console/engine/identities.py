@@ -108,6 +108,10 @@ class Identities:
             raise ApiProblem("unknown-object", "This CHAP identity does not exist (any more).", side="engine")
         return identity
 
+    def users(self) -> dict[str, str]:
+        """The CHAP names, by identity id."""
+        return {one.id: one.user for one in self._context.registry.values("identities", Identity)}
+
     async def credentials(self, identity_id: str) -> ChapCredentials:
         """Name and secret. Raises ApiProblem `unknown-object`, `secret-unavailable`."""
         identity = self.find(identity_id)

@@ -17,7 +17,7 @@ from san_console.api.initiator_objects import LoginSettings
 from san_console.api.initiator_objects import Session as SessionObject
 from san_console.api.methods import AddSource, Logout, RemoveLocalTarget, SaveIdentity, SaveLocalTarget
 from san_console.api.problems import ApiProblem
-from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping, PortalGroup
 from san_console.engine.context import EngineContext
 from san_console.engine.discovery import Discovery
 from san_console.engine.identities import Identities
@@ -151,9 +151,9 @@ class Lab:
         target = LocalTarget(
             id=name,
             alias=alias,
-            portals=[f"{HOST}:{port}" for port in ports],
+            portal_groups=[PortalGroup(portals=[f"{HOST}:{port}" for port in ports])],
             luns=luns,
-            initiators=[who],
+            access=[InitiatorAccess(subject=who)],
             mappings=[Mapping(initiator=who, lun_id=lun.id, lun=number) for number, lun in enumerate(luns)],
             identity_ids=identity_ids,
             mutual_identity_id=mutual_id,

@@ -159,19 +159,20 @@ class Registrations:
 
     async def _entity(self, targets: list[LocalTarget]) -> EntityEntry:
         entity = EntityEntry(nodes=[], entity_id=self._context.info.initiator_name)
-        served: dict[str, set[Portal]] = {}
+        served: dict[str, dict[Portal, int]] = {}
         portals: dict[Portal, None] = {}
         for target in targets:
             entity.nodes.append(NodeEntry(target.id, target=True, alias=target.alias))
-            served[target.id] = set()
-            for text in target.portals:
-                for portal in await _numeric(Portal.parse(text)):
-                    served[target.id].add(portal)
-                    portals[portal] = None
+            served[target.id] = {}
+            for group in target.portal_groups:
+                for text in group.portals:
+                    for portal in await _numeric(Portal.parse(text)):
+                        served[target.id][portal] = group.tag
+                        portals[portal] = None
         entity.portals = [PortalEntry(portal) for portal in portals]
         # RFC 4171 §3.4: what is not said otherwise, every node is taken to serve at every portal.
         entity.portal_groups = [
-            PortalGroupEntry(target.id, portal, target.tpgt if portal in served[target.id] else None)
+            PortalGroupEntry(target.id, portal, served[target.id].get(portal))
             for target in targets
             for portal in portals
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -13,18 +14,26 @@ import msgspec
 
 from san_console.api.methods import AskAccess, RemoveLocalTarget, SaveLocalTarget, SetEnabled
 from san_console.api.problems import ApiProblem, Problem
-from san_console.api.serving_objects import Consequence, LocalLun, LocalTarget, SeenLun
-from san_console.engine.consequences import consequences, seen_luns
+from san_console.api.serving_objects import (
+    Consequence,
+    EffectiveAccess,
+    HiddenLun,
+    LocalLun,
+    LocalTarget,
+    SeenLun,
+)
+from san_console.engine.consequences import consequences
 from san_console.engine.context import EngineContext
 from san_console.engine.identities import Identities
 from san_console.engine.problems import problem_of
-from san_console.engine.serving_config import backstore_spec, checked, target_config
+from san_console.engine.serving_config import access_config, backstore_spec, checked, target_config
 from san_console.engine.target_sessions import TargetSessions
 from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise
+from san_console.target.access import effective_access
 from san_console.target.backstores import open_backstore
-from san_console.target.config import TargetConfig
+from san_console.target.config import TargetConfig, without_luns
 from san_console.target.errors import BackstoreError, TargetError
 from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
@@ -70,27 +79,26 @@ class Serving:
         """
         for target in list(self._all()):
             async with self._changing:
-                if target.enabled and bool(target.identity_ids) == chap and target.state != "serving":
+                if target.enabled and bool(target.identities_in_use()) == chap and target.state != "serving":
                     await self._serve_what_works(target)
 
     async def take_new_secrets(self, identity_id: str) -> None:
         """An identity was changed: the next login has to prove what it is now."""
         for target in list(self._all()):
-            if identity_id not in (*target.identity_ids, target.mutual_identity_id):
+            if identity_id not in target.identities_in_use():
                 continue
             async with self._changing:
                 served = self._config_of(target.id)
                 if served is None:
                     continue
-                without = frozenset(lun.id for lun in target.luns) - {lun.id for lun in served.luns}
-                config = await target_config(target, self._identities, served=served, without=without)
-                await self.server.update(config)
+                config = await target_config(target, self._identities, served=served)
+                await self.server.update(without_luns(config, {lun.id for lun in served.luns}))
 
     def plan(self, params: SaveLocalTarget) -> list[Consequence]:
         """What `create` or `change` with this target would do. Raises ApiProblem `bad-request`."""
         new = checked(params.target)
         old = self._get(new.id)
-        return consequences(old, new, self.sessions.of(new.id))
+        return consequences(old, new, self.sessions.of(new.id), self._identities.users())
 
     async def create(self, params: SaveLocalTarget, *, lab: bool = False) -> LocalTarget:
         """Raises ApiProblem `exists`, `bad-request`, `storage`, `port-taken`, `secret-unavailable`; then
@@ -174,26 +182,53 @@ class Serving:
             await self._context.state.settled()
         self._identities.refresh_usage()
 
-    async def disconnect(self, session_id: str) -> None:
-        """End a session; its initiator may come back. Raises ApiProblem `unknown-object`."""
+    async def disconnect(self, session_id: str, cid: int | None = None) -> None:
+        """End a session, or one connection of it; its initiator may come back. Raises ApiProblem
+        `unknown-object`.
+        """
         try:
-            await self.server.disconnect(self.sessions.library_id(session_id))
+            await self.server.disconnect(self.sessions.library_id(session_id), cid)
         except TargetError as error:
             raise ApiProblem.from_problem(problem_of(error)) from None
         self.sessions.refresh()
 
-    def access(self, params: AskAccess) -> list[SeenLun]:
-        """What an initiator sees, by the code that the login uses."""
+    def access(self, params: AskAccess) -> EffectiveAccess:
+        """What an initiator may do and see, by the code that the login uses; also of a target that is not
+        served. Raises ApiProblem `unknown-object`, `bad-request`.
+        """
         target = self.find(params.target)
+        names = {lun.id: lun.name or lun.id for lun in target.luns}
         try:
-            initiator = normalise(params.initiator)
+            initiator = normalise(params.initiator, lenient=True)
+            if params.address:
+                ipaddress.ip_address(params.address.partition("%")[0])
+            found = effective_access(
+                access_config(target, self._identities.users()), initiator, params.address
+            )
         except NamesError as error:
             raise ApiProblem("bad-request", str(error), side="this side") from None
-        names = {lun.id: lun.name for lun in target.luns}
-        return [
-            SeenLun(lun=number, lun_id=lun_id, name=names[lun_id], read_only=read_only)
-            for lun_id, (number, read_only) in (seen_luns(target, initiator) or {}).items()
-        ]
+        except ValueError:
+            raise ApiProblem(
+                "bad-request", f"{visible(params.address, 60)} is no address.", side="this side"
+            ) from None
+        return EffectiveAccess(
+            allowed=found.allowed,
+            why=found.why,
+            rule=found.rule,
+            chap_users=found.chap_users,
+            mutual_user=found.mutual_user,
+            luns=[
+                SeenLun(
+                    lun=seen.lun,
+                    lun_id=seen.lun_id,
+                    name=names[seen.lun_id],
+                    read_only=seen.read_only,
+                    why=seen.why,
+                )
+                for seen in found.luns
+            ],
+            hidden=[HiddenLun(lun_id=lun_id, name=names[lun_id], why=why) for lun_id, why in found.hidden],
+        )
 
     def find(self, name: str) -> LocalTarget:
         target = self._get(name)
@@ -208,10 +243,13 @@ class Serving:
 
     def identity_usage(self) -> Iterator[tuple[str, str]]:
         for target in self._all():
-            for identity_id in target.identity_ids:
-                yield identity_id, f"accepted by {target.id}"
-            if target.mutual_identity_id:
-                yield target.mutual_identity_id, f"proves the local target {target.id}"
+            proofs = [(target.identity_ids, target.mutual_identity_id)]
+            proofs += [(row.identity_ids, row.mutual_identity_id) for row in target.access]
+            for identity_ids, mutual_id in proofs:
+                for identity_id in identity_ids:
+                    yield identity_id, f"accepted by {target.id}"
+                if mutual_id:
+                    yield mutual_id, f"proves the local target {target.id}"
 
     async def close(self) -> None:
         await self.server.close()
@@ -261,7 +299,8 @@ class Serving:
                 first = next(iter(broken.values()))
                 assert first.problem is not None
                 raise ApiProblem.from_problem(first.problem)
-            await self.server.add(await target_config(target, self._identities, without=frozenset(broken)))
+            config = await target_config(target, self._identities)
+            await self.server.add(without_luns(config, {lun.id for lun in target.luns} - broken.keys()))
         except (TargetError, ApiProblem, OSError) as error:
             target.state = "failed"
             target.problem = problem_of(error)
@@ -301,7 +340,7 @@ class Serving:
         online = {lun.id for lun in config.luns} if config is not None else set()
         for lun in target.luns:
             if lun.id in online:
-                lun.identity, lun.serial = self.server.unit_identity(target.id, lun.id)
+                lun.identity, lun.unit_serial = self.server.unit_identity(target.id, lun.id)
                 failure = self.server.backstore_failure(target.id, lun.id)
                 lun.problem = problem_of(BackstoreError(failure)) if failure else None
                 lun.state = "offline" if failure else "online"

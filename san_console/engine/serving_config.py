@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from san_console.api.problems import ApiProblem
-from san_console.api.serving_objects import LocalLun, LocalTarget
+from san_console.api.serving_objects import LocalLun, LocalTarget, OperationalLimits, PortalGroup
 from san_console.engine.identities import Identities
+from san_console.engine.problems import problem_of
+from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise
 from san_console.names.portal import Portal
-from san_console.target.config import (
-    ANYONE,
-    BackstoreSpec,
-    ChapConfig,
-    LunConfig,
-    MappingRule,
-    PortalGroup,
-    TargetConfig,
-)
+from san_console.target import config as library
+from san_console.target.access import parse_subject
+from san_console.target.config import ANYONE, BackstoreSpec, ChapConfig, LunConfig, MappingRule, TargetConfig
+from san_console.target.errors import TargetError
 
 MAX_LABEL_BYTES: Final = 255
 """RFC 7143 §6.1: the most that a text value has; an alias is sent as one."""
@@ -33,43 +32,63 @@ MAX_MAPPINGS: Final = 10_000
 
 def checked(wanted: LocalTarget) -> LocalTarget:
     """A copy of what a client sent, with names normalised, LUN ids given, and the engine's own members
-    reset. Raises ApiProblem `bad-request`.
+    reset. Raises ApiProblem `bad-request`, `too-large`.
     """
     target = msgspec.json.decode(msgspec.json.encode(wanted), type=LocalTarget)
+    if max(len(target.mappings), len(target.access)) > MAX_MAPPINGS:
+        raise ApiProblem("too-large", f"A target has at most {MAX_MAPPINGS} mappings.", side="this side")
     try:
         target.id = normalise(target.id)
-        target.portals = [str(Portal.parse(text)) for text in target.portals]
-        target.initiators = [
-            name if name == ANYONE or "*" in name else normalise(name) for name in target.initiators
-        ]
+        for group in target.portal_groups:
+            group.portals = [str(Portal.parse(text)) for text in group.portals]
+            group.redirect_to = str(Portal.parse(group.redirect_to)) if group.redirect_to else ""
+        for row in target.access:
+            row.subject = _subject(row.subject)
+        for initiators in target.initiator_groups:
+            initiators.members = [_subject(member) for member in initiators.members]
         target.mappings = [
-            msgspec.structs.replace(
-                rule, initiator=rule.initiator if "*" in rule.initiator else normalise(rule.initiator)
-            )
-            for rule in target.mappings
+            msgspec.structs.replace(rule, initiator=_subject(rule.initiator)) for rule in target.mappings
         ]
     except NamesError as error:
         raise ApiProblem("bad-request", str(error), side="this side") from None
+    except TargetError as error:
+        raise ApiProblem.from_problem(problem_of(error)) from None
     for text in (target.alias, *(lun.name for lun in target.luns)):
         if len(text.encode()) > MAX_LABEL_BYTES:
             raise ApiProblem(
                 "too-large", f"Names and aliases have at most {MAX_LABEL_BYTES} bytes.", side="this side"
             )
-    if len(target.mappings) > MAX_MAPPINGS or len(target.initiators) > MAX_MAPPINGS:
-        raise ApiProblem("too-large", f"A target has at most {MAX_MAPPINGS} mappings.", side="this side")
-    for rule in target.mappings:
-        if rule.initiator not in target.initiators:
-            target.initiators.append(rule.initiator)
     for lun in target.luns:
         lun.id = lun.id or secrets.token_hex(4)
         lun.state = "online"
         lun.problem = None
-        lun.identity = lun.serial = ""
+        lun.identity = lun.unit_serial = ""
+        lun.used_bytes = None
+        lun.threshold_reached = False
+    for row in target.access:
+        if row.mutual_identity_id and not row.identity_ids:
+            raise _proves_itself_alone()
+    if target.mutual_identity_id and not target.identity_ids:
+        raise _proves_itself_alone()
     target.state = "stopped"
     target.problem = None
     target.registrations = []
     target.lab = False
     return target
+
+
+def _subject(text: str) -> str:
+    """The normal form of a subject. Raises target.errors.ConfigError."""
+    return parse_subject(text).text
+
+
+def _proves_itself_alone() -> ApiProblem:
+    return ApiProblem(
+        "bad-request",
+        "A target proves itself only to initiators that prove themselves.",
+        side="this side",
+        check="choose identities for the initiators as well",
+    )
 
 
 def backstore_spec(lun: LocalLun) -> BackstoreSpec:
@@ -86,10 +105,11 @@ def backstore_spec(lun: LocalLun) -> BackstoreSpec:
 
 
 def _lun_config(lun: LocalLun, served: TargetConfig | None) -> LunConfig:
+    """LUNs whose storage is as it is served keep that part of the configuration to the letter."""
     spec = backstore_spec(lun)
     for old in served.luns if served is not None else ():
         was = old.backstore
-        grown = lun.kind in ("memory", "null") and was.size_bytes != spec.size_bytes
+        grows = lun.kind in ("memory", "null") and was.size_bytes != spec.size_bytes
         same = (was.kind, was.path, was.block_bytes, was.read_only, was.thin) == (
             spec.kind,
             spec.path,
@@ -97,77 +117,113 @@ def _lun_config(lun: LocalLun, served: TargetConfig | None) -> LunConfig:
             spec.read_only,
             spec.thin,
         )
-        if old.id == lun.id and same and not grown:
-            return old
-    # Named by its id, since the user may rename it while it is in use.
-    return LunConfig(lun.id, lun.id, spec)
-
-
-async def target_config(
-    target: LocalTarget,
-    identities: Identities,
-    *,
-    served: TargetConfig | None = None,
-    without: frozenset[str] = frozenset(),
-) -> TargetConfig:
-    """The library's configuration; the LUNs in `without` are left out with their mappings.
-
-    LUNs whose storage is as in `served` keep that configuration to the letter: whatever differs there is
-    closed and opened again, which would empty a LUN in memory.
-
-    Raises target.errors.ConfigError, and ApiProblem where a CHAP secret cannot be had.
-    """
-    chap: ChapConfig | None = None
-    if target.identity_ids:
-        accepted = [await identities.credentials(one) for one in target.identity_ids]
-        mutual = None
-        if target.mutual_identity_id:
-            mutual = await identities.credentials(target.mutual_identity_id)
-            if any(one.secret == mutual.secret for one in accepted):
-                raise ApiProblem(
-                    "bad-request",
-                    "Both directions use the same secret, which RFC 7143 §9.2.1 forbids.",
-                    side="this side",
-                    check="give the identities different secrets",
-                )
-        users = [one.user for one in accepted]
-        if len(set(users)) != len(users):
-            raise ApiProblem(
-                "bad-request",
-                "Two of the identities have the same CHAP name.",
-                side="this side",
-                check="each name that may log in to a target has one secret",
-            )
-        chap = ChapConfig(accepted, mutual)
-    elif target.mutual_identity_id:
-        raise ApiProblem(
-            "bad-request",
-            "A target proves itself only to initiators that prove themselves.",
-            side="this side",
-            check="choose identities for the initiators as well",
-        )
-    return TargetConfig(
-        name=target.id,
-        groups=[PortalGroup(target.tpgt, [Portal.parse(text) for text in target.portals])],
-        alias=target.alias,
-        luns=[_lun_config(lun, served) for lun in target.luns if lun.id not in without],
-        mappings=[
-            MappingRule(rule.initiator, rule.lun_id, rule.lun, rule.read_only)
-            for rule in target.mappings
-            if rule.lun_id not in without
-        ],
-        chap=chap,
-        anyone=lets_anyone_in(target),
+        if old.id == lun.id and same and not grows:
+            spec = was
+    return LunConfig(
+        lun.id,
+        lun.id,  # named by its id, since the user may rename it while it is in use
+        spec,
+        vendor=lun.vendor,
+        product=lun.product,
+        revision=lun.revision,
+        serial=lun.serial,
+        naa_seed=lun.identity_seed.encode(),
+        rotation_rate=lun.rotation_rate,
+        physical_block_bytes=lun.physical_block_bytes,
+        write_cache=lun.write_cache,
+        soft_threshold_percent=lun.soft_threshold_percent,
+        online=lun.online,
     )
 
 
-def lets_anyone_in(target: LocalTarget) -> bool:
-    """Whether every initiator may log in.
+async def target_config(
+    target: LocalTarget, identities: Identities, *, served: TargetConfig | None = None
+) -> TargetConfig:
+    """The library's configuration, with the secrets.
 
-    The library shows all LUNs where there is no mapping at all; here the matrix is the whole truth, so that
-    `*` without any mapping lets nobody see anything.
+    Raises target.errors.ConfigError, and ApiProblem where a CHAP secret cannot be had.
     """
-    return ANYONE in target.initiators and (bool(target.mappings) or not target.luns)
+    known = {one: await identities.credentials(one) for one in target.identities_in_use()}
+    try:
+        groups = [_portal_group(group) for group in target.portal_groups]
+    except NamesError as error:
+        raise ApiProblem("bad-request", str(error), side="this side") from None
+    return _config(target, known, groups, [_lun_config(lun, served) for lun in target.luns])
+
+
+def access_config(target: LocalTarget, users: Mapping[str, str]) -> TargetConfig:
+    """The configuration as far as access goes, for targets that are not served and for plans.
+
+    `users`: the CHAP names by identity id. The secrets are made up, and no login is ever tried with them.
+    Raises target.errors.ConfigError.
+    """
+    known = {
+        one: ChapCredentials(users.get(one, one), Secret(hashlib.sha256(one.encode()).digest()))
+        for one in target.identities_in_use()
+    }
+    luns = [
+        LunConfig(lun.id, lun.id, BackstoreSpec("null", size_bytes=4096, read_only=lun.read_only))
+        for lun in target.luns
+    ]
+    # Portals are of no meaning for access, and there has to be one.
+    return _config(target, known, [library.PortalGroup(1, [Portal("localhost")])], luns)
+
+
+def _config(
+    target: LocalTarget,
+    known: Mapping[str, ChapCredentials],
+    groups: list[library.PortalGroup],
+    luns: list[LunConfig],
+) -> TargetConfig:
+    return TargetConfig(
+        name=target.id,
+        groups=groups,
+        alias=target.alias,
+        luns=luns,
+        mappings=[
+            MappingRule(rule.initiator, rule.lun_id, rule.lun, rule.read_only) for rule in target.mappings
+        ],
+        initiators=[
+            library.InitiatorAccess(row.subject, _chap(row.identity_ids, row.mutual_identity_id, known))
+            for row in target.access
+        ],
+        initiator_groups=[
+            library.InitiatorGroup(group.name, list(group.members)) for group in target.initiator_groups
+        ],
+        chap=_chap(target.identity_ids, target.mutual_identity_id, known),
+        # Anyone is a row like any other: the library's flag would show all LUNs where nothing is mapped.
+        anyone=False,
+        limits=limits_config(target.limits),
+    )
+
+
+def _portal_group(group: PortalGroup) -> library.PortalGroup:
+    redirect = None
+    if group.redirect_to:
+        redirect = library.Redirect(Portal.parse(group.redirect_to), group.redirect_permanent)
+    return library.PortalGroup(
+        group.tag,
+        [Portal.parse(text) for text in group.portals],
+        group.access_state,
+        group.preferred,
+        redirect,
+    )
+
+
+def _chap(ids: list[str], mutual_id: str, known: Mapping[str, ChapCredentials]) -> ChapConfig | None:
+    if not ids:
+        return None
+    return ChapConfig([known[one] for one in dict.fromkeys(ids)], known[mutual_id] if mutual_id else None)
+
+
+def limits_config(limits: OperationalLimits) -> library.TargetLimits:
+    """Raises target.errors.ConfigError."""
+    return library.TargetLimits(**msgspec.structs.asdict(limits))
+
+
+def lets_anyone_in(target: LocalTarget) -> bool:
+    """Whether every initiator may log in."""
+    return ANYONE in target.initiators
 
 
 def describe_lun(target: LocalTarget, lun_id: str) -> str:

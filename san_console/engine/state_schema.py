@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from san_console.api.problems import ApiProblem
+from san_console.engine.state_upgrades import group_the_portals
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or what cannot be said in SQL. It runs inside of the migration's transaction."""
+
+MIGRATIONS: Final[tuple[tuple[Step, ...], ...]] = (
     (
         "CREATE TABLE documents (kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB, PRIMARY KEY (kind, id))",
         "CREATE TABLE events (id INTEGER PRIMARY KEY, object_id TEXT NOT NULL, body BLOB NOT NULL)",
         "CREATE INDEX events_of_object ON events (object_id, id)",
     ),
+    (group_the_portals,),
 )
-"""Statement lists; list n leads from version n to n + 1. Never changed once released, only added to."""
+"""Lists of steps; list n leads from version n to n + 1. Never changed once released, only added to."""
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[Step]]) -> None:
     """Bring the state to the newest version, each step in a transaction of its own.
 
     Raises ApiProblem `version` for a state that a newer release has written, sqlite3.Error otherwise.
@@ -35,8 +40,11 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]])
     for number in range(version, len(migrations)):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in migrations[number]:
-                connection.execute(statement)
+            for step in migrations[number]:
+                if isinstance(step, str):
+                    connection.execute(step)
+                else:
+                    step(connection)
             # A pragma takes no parameters; the number is ours.
             connection.execute(f"PRAGMA user_version = {number + 1:d}")
         except BaseException:

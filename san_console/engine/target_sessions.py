@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from san_console.api.engine_objects import Sample
-from san_console.api.serving_objects import TargetSession
+from san_console.api.serving_objects import TargetConnection, TargetSession
 from san_console.engine.context import EngineContext
 from san_console.engine.session_objects import negotiated_keys
 from san_console.iscsi.target_session import TargetCounters
@@ -118,6 +118,7 @@ class TargetSessions:
             initiator_alias=visible(info.initiator_alias),
             address=info.address,
             portal=info.portal,
+            tpgt=info.tpgt,
             isid=info.isid.hex(),
             tsih=info.tsih,
             session_type="discovery" if info.discovery else "normal",
@@ -125,7 +126,25 @@ class TargetSessions:
             logged_in_at=info.logged_in_at,
             header_digest=effective.get("HeaderDigest", "None"),
             data_digest=effective.get("DataDigest", "None"),
+            connections=[
+                TargetConnection(
+                    cid=one.cid,
+                    address=one.address,
+                    portal=one.portal,
+                    logged_in_at=one.logged_in_at,
+                    header_digest=_digest(one.header_digest),
+                    data_digest=_digest(one.data_digest),
+                )
+                for one in info.connection_list
+            ],
+            max_connections=info.max_connections,
+            error_recovery_level=info.error_recovery_level,
+            recovering=info.recovering,
             keys=keys,
             luns=info.luns,
             own=(info.target, info.isid.hex()) in own,
         )
+
+
+def _digest(used: bool) -> str:
+    return "CRC32C" if used else "None"

@@ -13,7 +13,7 @@ import msgspec
 
 from san_console.api.engine_objects import Event, Job
 from san_console.api.methods import SaveLocalTarget
-from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping, PortalGroup
 from san_console.engine.secret_store import EngineSecrets
 from san_console.engine.service import Engine
 from san_console.engine.state import open_state
@@ -67,11 +67,17 @@ async def running(folder: Path) -> AsyncIterator[Running]:
 
 
 def local_target(*, name: str = NAME, port: int | None = None, **more: Any) -> SaveLocalTarget:
-    """A target with one LUN of 4 MiB in memory, for anyone, on a free port of loopback."""
+    """A target with one LUN of 4 MiB in memory, for anyone, on a free port of loopback.
+
+    `portals` and `initiators` stand for one group with them and for rows without CHAP of their own.
+    """
     values: dict[str, Any] = {
         "portals": [f"127.0.0.1:{port or free_port()}"],
         "luns": [LocalLun(id="disk", name="Disk", kind="memory", size_bytes=4 * MIB)],
         "initiators": ["*"],
         "mappings": [Mapping(initiator="*", lun_id="disk", lun=0)],
     } | more
+    portals, names = values.pop("portals"), values.pop("initiators")
+    values.setdefault("portal_groups", [PortalGroup(portals=portals)])
+    values.setdefault("access", [InitiatorAccess(subject=one) for one in names])
     return SaveLocalTarget(target=LocalTarget(id=name, **values))

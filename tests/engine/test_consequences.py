@@ -2,22 +2,35 @@ from __future__ import annotations
 
 import msgspec
 
-from san_console.api.serving_objects import Consequence, LocalLun, LocalTarget, Mapping, TargetSession
-from san_console.engine.consequences import consequences, seen_luns
+from san_console.api.serving_objects import (
+    Consequence,
+    InitiatorAccess,
+    LocalLun,
+    LocalTarget,
+    Mapping,
+    PortalGroup,
+    TargetSession,
+)
+from san_console.engine.access_view import AccessView, Seen
+from san_console.engine.consequences import consequences
 
 NAME = "iqn.2026-11.org.example:disks"
 ALICE, BOB = "iqn.2026-11.org.example:alice", "iqn.2026-11.org.example:bob"
 
 
+def rows(*subjects: str) -> list[InitiatorAccess]:
+    return [InitiatorAccess(subject=one) for one in subjects]
+
+
 def target(**more: object) -> LocalTarget:
     base = LocalTarget(
         id=NAME,
-        portals=["127.0.0.1:3260"],
+        portal_groups=[PortalGroup(portals=["127.0.0.1:3260"])],
         luns=[
             LocalLun(id="l1", name="data", kind="memory", size_bytes=4096),
             LocalLun(id="l2", name="logs", kind="file", path="/x"),
         ],
-        initiators=[ALICE, BOB],
+        access=rows(ALICE, BOB),
         mappings=[
             Mapping(initiator=ALICE, lun_id="l1", lun=0),
             Mapping(initiator=ALICE, lun_id="l2", lun=1, read_only=True),
@@ -49,7 +62,7 @@ def test_a_new_target_tells_who_gains_what() -> None:
 
 
 def test_losing_a_lun_is_dangerous_for_who_is_logged_in() -> None:
-    fewer = target(mappings=[Mapping(initiator=ALICE, lun_id="l1", lun=0)])
+    fewer = target(access=rows(ALICE), mappings=[Mapping(initiator=ALICE, lun_id="l1", lun=0)])
     found = consequences(target(), fewer, [session(ALICE)])
     assert texts(found).startswith(f"danger: {ALICE} loses logs (LUN 1). 1")
     assert f"warning: {BOB} may no longer log in." in texts(found)
@@ -86,9 +99,9 @@ def test_other_storage_behind_a_lun_is_dangerous_a_new_name_is_not() -> None:
 
 
 def test_portals_chap_and_being_disabled() -> None:
-    moved = target(portals=["127.0.0.1:3261"])
+    moved = target(portal_groups=[PortalGroup(portals=["127.0.0.1:3261"])])
     said = texts(consequences(target(), moved, [session(ALICE)]))
-    assert "warning: The target is no longer reachable at 127.0.0.1:3260. 1" in said
+    assert "danger: The target is no longer reachable at 127.0.0.1:3260. 1" in said
     assert "danger: Initiators log in without CHAP" in texts(
         consequences(target(), target(identity_ids=[]), [])
     )
@@ -100,30 +113,31 @@ def test_portals_chap_and_being_disabled() -> None:
 
 def test_letting_anyone_in_is_said() -> None:
     wide = [*target().mappings, Mapping(initiator="*", lun_id="l1", lun=3)]
-    open_to_all = target(initiators=[ALICE, BOB, "*"], mappings=wide, identity_ids=[])
+    open_to_all = target(access=rows(ALICE, BOB, "*"), mappings=wide, identity_ids=[])
     assert "warning: Any initiator may log in, without CHAP." in texts(
         consequences(target(), open_to_all, [])
     )
 
 
 def test_the_matrix_is_the_whole_truth_about_access() -> None:
-    nobody = target(initiators=["*"], mappings=[])
-    assert seen_luns(nobody, ALICE) is None
-    assert seen_luns(target(), "iqn.2026-11.org.example:mallory") is None
-    assert seen_luns(target(), BOB) == {"l2": (0, False)}
-    assert seen_luns(target(initiators=["*", ALICE]), "iqn.2026-11.org.example:mallory") == {}
+    nobody = AccessView(target(access=rows("*"), mappings=[]), {})
+    assert (nobody.of(ALICE).allowed, nobody.of(ALICE).luns) == (True, {})
+    assert not AccessView(target(), {}).of("iqn.2026-11.org.example:mallory").allowed
+    assert AccessView(target(), {}).of(BOB).luns == {"l2": Seen(0, False)}
+    open_to_all = AccessView(target(access=rows("*", ALICE)), {})
+    assert open_to_all.of("iqn.2026-11.org.example:mallory").luns == {}
 
 
 def test_what_anyone_sees_is_told_too() -> None:
     rule = Mapping(initiator="*", lun_id="l1", lun=0)
-    before = target(initiators=["*"], mappings=[rule])
+    before = target(access=rows("*"), mappings=[rule])
     said = texts(
         consequences(
-            before, target(initiators=["*"], mappings=[rule, Mapping(initiator="*", lun_id="l2", lun=1)]), []
+            before, target(access=rows("*"), mappings=[rule, Mapping(initiator="*", lun_id="l2", lun=1)]), []
         )
     )
     assert said == "info: Any other initiator gains logs as LUN 1, for reading and writing."
     changed = msgspec.structs.replace(rule, read_only=True)
-    said = texts(consequences(before, target(initiators=["*"], mappings=[changed]), [session(ALICE)]))
+    said = texts(consequences(before, target(access=rows("*"), mappings=[changed]), [session(ALICE)]))
     assert f"danger: {ALICE} may no longer write to data. 1" in said
     assert "warning: Any other initiator may no longer write to data." in said

@@ -63,7 +63,7 @@ async def test_send_targets_finds_merges_and_keeps_what_the_user_has_set(tmp_pat
         await host.call("targets.set_login", SetLogin(name=NAME, login=login))
         await host.call("targets.acknowledge", TargetByName())
         more = local_target(port=free_port()).target
-        more.portals = [*local.portals, *more.portals]
+        more.portal_groups[0].portals = [*local.portals, *more.portals]
         await host.call("serving.change", SaveLocalTarget(target=more))
         await run(host, added.id)
         target = targets(host)[NAME]

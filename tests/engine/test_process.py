@@ -31,7 +31,7 @@ from san_console.api.methods import (
     StopEngine,
 )
 from san_console.api.problems import ApiProblem
-from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping, PortalGroup
 from san_console.rpc.client import EngineClient
 from san_console.rpc.peer import Peer
 from tests.engine.running import NAME, local_target
@@ -186,9 +186,9 @@ async def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path) -> None:
                 lun = LocalLun(id="d", name="D", kind="memory", size_bytes=1024 * 1024)
                 target = LocalTarget(
                     id=name,
-                    portals=[f"127.0.0.1:{free_port()}"],
+                    portal_groups=[PortalGroup(portals=[f"127.0.0.1:{free_port()}"])],
                     luns=[lun],
-                    initiators=["*"],
+                    access=[InitiatorAccess(subject="*")],
                     mappings=[Mapping(initiator="*", lun_id="d", lun=0)],
                 )
                 await client.call("serving.create", SaveLocalTarget(target=target))

@@ -12,7 +12,7 @@ from san_console.api.engine_objects import Event
 from san_console.api.initiator_objects import Lun, Session
 from san_console.api.methods import (
     AskAccess,
-    ById,
+    Disconnect,
     Login,
     RemoveLocalTarget,
     SaveIdentity,
@@ -149,7 +149,7 @@ async def test_a_new_name_or_mapping_does_not_touch_the_content(tmp_path: Path) 
         assert await unit.read_bytes(0, 8192) == content
         assert host.all("sessions", Session)[0].reconnects == 0
         seen = await host.call("serving.access", AskAccess(target=NAME, initiator=ALICE))
-        assert [(lun.lun, lun.name, lun.read_only) for lun in seen] == [(3, "Another name", True)]
+        assert [(lun.lun, lun.name, lun.read_only) for lun in seen.luns] == [(3, "Another name", True)]
 
 
 async def test_a_failed_change_leaves_the_target_as_it_was(tmp_path: Path) -> None:
@@ -183,11 +183,12 @@ async def test_others_at_work_protect_target_and_engine(tmp_path: Path) -> None:
         assert caught.value.code == "in-use"
         gone = shown(host)
         plan = await host.call(
-            "serving.plan", SaveLocalTarget(target=LocalTarget(id=NAME, portals=gone.portals, enabled=True))
+            "serving.plan",
+            SaveLocalTarget(target=LocalTarget(id=NAME, portal_groups=gone.portal_groups, enabled=True)),
         )
         assert plan[0].severity == "danger"
         assert plan[0].session_ids == [seen.id]
-        await host.call("serving.disconnect", ById(id=seen.id))
+        await host.call("serving.disconnect", Disconnect(id=seen.id))
         await host.until(lambda: session.state == "failed")
         await host.until(lambda: not host.all("target_sessions", TargetSession))
         await host.call("serving.remove", RemoveLocalTarget(id=NAME))

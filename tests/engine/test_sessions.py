@@ -14,6 +14,7 @@ from san_console.api.methods import (
     BenchLun,
     ById,
     ChapSecrets,
+    Disconnect,
     FileToLun,
     Login,
     Logout,
@@ -331,7 +332,7 @@ async def test_a_changed_secret_counts_at_once_on_both_sides(tmp_path: Path) -> 
         # The session goes on, the content is what it was, and the next login of this session works too.
         assert (await unit.read_bytes(0, 4)) == b"kept"
         (seen,) = [one for one in host.all("target_sessions", TargetSession) if one.session_type == "normal"]
-        await host.call("serving.disconnect", ById(id=seen.id))
+        await host.call("serving.disconnect", Disconnect(id=seen.id))
         await host.until(lambda: host.events("recovered"))
 
 
