@@ -15,9 +15,11 @@ from san_console.target import (
     inquiry_commands,
     log_commands,
     mode_commands,
+    port_group_commands,
     primary_commands,
     provisioning_commands,
     read_write_commands,
+    reservation_commands,
     sanitize_commands,
     support_commands,
     verify_commands,
@@ -36,6 +38,8 @@ _PARTS: tuple[Mapping[int, Command], ...] = (
     atomic_commands.COMMANDS,
     copy_commands.COMMANDS,
     sanitize_commands.COMMANDS,
+    reservation_commands.COMMANDS,
+    port_group_commands.COMMANDS,
 )
 
 

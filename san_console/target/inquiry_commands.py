@@ -40,7 +40,7 @@ _COPY_COMMANDS = {
         copies.SA_COPY_STATUS_LID4,
     ),
 }
-_TPGS_IMPLICIT = 1
+_TPGS_IMPLICIT_AND_EXPLICIT = 3
 
 
 def physical_exponent(unit: LogicalUnit) -> int:
@@ -67,15 +67,12 @@ def inquiry(nexus: UnitNexus, cdb: bytes) -> bytes:
             product=config.product,
             revision=config.revision,
             third_party_copy=True,
-            target_port_groups=_TPGS_IMPLICIT if HAS_PORT_GROUPS else 0,
+            target_port_groups=_TPGS_IMPLICIT_AND_EXPLICIT,
         ).build()[: command.allocation]
     build = _VPD_PAGES.get(command.page)
     if build is None:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
     return build(nexus)[: command.allocation]
-
-
-HAS_PORT_GROUPS = False
 
 
 def _supported_pages(nexus: UnitNexus) -> bytes:

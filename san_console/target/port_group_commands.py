@@ -13,7 +13,7 @@ from san_console.scsi.sense import (
     field_pointer,
 )
 from san_console.target.check_condition import CheckCondition
-from san_console.target.command import Command, answer, usage
+from san_console.target.command import Command, answer, by_action, usage
 from san_console.target.unit_nexus import Result, UnitNexus
 
 _FORMAT_MASK, _LENGTH_ONLY, _EXTENDED = 0xE0, 0, 1
@@ -52,9 +52,11 @@ def _set(nexus: UnitNexus, task: TargetTask) -> Result:
     return b""
 
 
-MAINTENANCE_IN_COMMANDS: dict[int, Command] = {
-    op.SA_REPORT_TARGET_PORT_GROUPS: Command(answer(_report), usage("ff00000000ffffffff0004")),
-}
-MAINTENANCE_OUT_COMMANDS: dict[int, Command] = {
-    op.SA_SET_TARGET_PORT_GROUPS: Command(_set, usage("1f00000000ffffffff0004"), _set_bytes),
+COMMANDS: dict[int, Command] = {
+    op.MAINTENANCE_IN: by_action(
+        {op.SA_REPORT_TARGET_PORT_GROUPS: Command(answer(_report), usage("ff00000000ffffffff0004"))}
+    ),
+    op.MAINTENANCE_OUT: by_action(
+        {op.SA_SET_TARGET_PORT_GROUPS: Command(_set, usage("1f00000000ffffffff0004"), _set_bytes)}
+    ),
 }
