@@ -148,10 +148,10 @@ class Framer:
 
         Raises RemoteProtocolError for a segment longer than allowed, an additional header that makes no
         sense, a wrong header digest, or an opcode that is not expected: the stream cannot be followed after
-        any of these. After a wrong header digest no length is to be trusted, and without markers nothing tells
-        where the next PDU begins (§7.8): the connection ends at every recovery level; at level 2 the session
-        and its tasks outlive it. A wrong data digest only clears `data_digest_ok`: what follows is up to the
-        role (§7.8).
+        any of these. After a wrong header digest no length is to be trusted, and without markers nothing
+        tells where the next PDU begins (§7.8): the connection ends at every recovery level; at level 2 the
+        session and its tasks outlive it. A wrong data digest only clears `data_digest_ok`: what follows is up
+        to the role (§7.8).
         """
         if self._direct is not None:
             return self._placed()

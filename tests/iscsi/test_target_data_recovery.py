@@ -195,6 +195,24 @@ def test_a_gap_in_datasn_is_asked_for_again() -> None:
     written(one, one.feed(one.data_out(2048, WHOLE[2048:3072], ttt=r2t_of(answers).ttt)), 4096)
 
 
+def test_a_pdu_that_comes_late_fills_its_gap() -> None:
+    one = initiator()
+    r2t = solicited(one, 4096)
+    one.feed(one.data_out(0, WHOLE[:512], ttt=r2t.ttt, final=False))
+    one.feed(one.data_out(1024, WHOLE[1024:2048], ttt=r2t.ttt, data_sn=2, final=False))
+    one.feed(one.data_out(512, WHOLE[512:1024], ttt=r2t.ttt, data_sn=1, final=False))
+    written(one, one.feed(one.data_out(2048, WHOLE[2048:4096], ttt=r2t.ttt, data_sn=3)), 4096)
+
+
+def test_what_comes_late_overlays_nothing() -> None:
+    one = initiator()
+    r2t = solicited(one, 4096)
+    one.feed(one.data_out(1024, WHOLE[1024:2048], ttt=r2t.ttt, data_sn=1, final=False))
+    one.feed(one.data_out(512, b"\xee" * 1024, ttt=r2t.ttt, data_sn=0, final=False))
+    answers = one.feed(one.data_out(2048, WHOLE[2048:4096], ttt=r2t.ttt, data_sn=2))
+    failed(one, answers, INCORRECT_AMOUNT_OF_DATA)
+
+
 def test_recovery_uses_the_r2ts_that_are_allowed_at_once() -> None:
     """§13.19: more than one only where sequences may come in any order."""
     one = initiator(max_outstanding_r2t=3, data_sequence_in_order=False)
