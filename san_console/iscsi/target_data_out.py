@@ -165,8 +165,6 @@ class WriteTransfers:
                 else:
                     self._session.queue_transfer(task)
             elif not task.solicited:
-                if len(task.data_out) > task.transfer_bytes:
-                    task.data_out = task.data_out[: task.transfer_bytes]
                 task.state = RUNNING
                 task.unit.execute(task)
 
