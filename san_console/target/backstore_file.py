@@ -146,11 +146,9 @@ class FileBackstore(Backstore):
             done += got
         return data
 
-    def write_nowait(self, offset: int, data: Buffer) -> bool:
-        return self._inline and self._write_inline(offset, data)
-
-    def _write_inline(self, offset: int, data: Buffer) -> bool:
-        if len(data) > MAX_INLINE_WRITE_BYTES:
+    def write_nowait(self, offset: int, data: Buffer, *, flush_follows: bool = False) -> bool:
+        """See Backstore. With `flush_follows`, also while the write cache is off."""
+        if not (self._inline or flush_follows) or len(data) > MAX_INLINE_WRITE_BYTES:
             return False
         started = monotonic()
         if started < self._throttled_until:
@@ -167,8 +165,8 @@ class FileBackstore(Backstore):
     async def write(self, offset: int, data: Buffer, *, fua: bool = False) -> None:
         self._check_alive()
         durable = fua or not self._cached
-        # Without the flush behind it, `write_nowait` has been tried.
-        if not (durable and self._write_inline(offset, data)):
+        # Without a flush behind it, `write_nowait` has been tried.
+        if not (durable and self.write_nowait(offset, data, flush_follows=True)):
             await self._in_thread(lambda: self._write_all(offset, data))
         if durable:
             # Not RWF_DSYNC: its error may be that of an earlier write, and the next flush would not see it

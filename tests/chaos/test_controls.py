@@ -54,8 +54,10 @@ async def test_a_target_that_spoils_one_write_in_many_is_found(
 ) -> None:
     real, count = FileBackstore.write_nowait, 0
 
-    def spoiling(store: FileBackstore, offset: int, data: Buffer) -> bool:
+    def spoiling(store: FileBackstore, offset: int, data: Buffer, *, flush_follows: bool = False) -> bool:
         nonlocal count
+        if flush_follows:
+            return False  # a thread writes it, unspoiled
         count += 1
         return SHIMS[fault](real, store, offset, data) if count % ONE_IN == 0 else real(store, offset, data)
 

@@ -81,7 +81,7 @@ async def test_what_a_killed_target_acknowledged_is_there(tmp_path: Path, option
                 proxy.passed_bytes = 0
                 work = asyncio.create_task(load.run(session.lun(0), COMMANDS, DEPTH))
                 fatal = rng.randrange(MAX_BYTES)
-                await until(partial(_reached, proxy, fatal, work))
+                await until(partial(_reached, proxy, fatal, work), timeout_s=60)
                 await asyncio.to_thread(served.kill)
                 check_file(ledger, path.read_bytes())
                 await asyncio.to_thread(served.start)
@@ -114,7 +114,7 @@ async def test_a_target_that_stands_still_for_a_while(tmp_path: Path, stop_s: fl
             for _ in range(LONGER):
                 proxy.passed_bytes = 0
                 work = asyncio.create_task(load.run(session.lun(0), 4 * COMMANDS, DEPTH))
-                await until(partial(_reached, proxy, rng.randrange(MAX_BYTES), work))
+                await until(partial(_reached, proxy, rng.randrange(MAX_BYTES), work), timeout_s=60)
                 assert served.process is not None
                 served.process.signal(signal.SIGSTOP)
                 await asyncio.sleep(stop_s)  # this is the fault
