@@ -7,6 +7,7 @@ import pytest
 from san_console.iscsi import opcodes as o
 from san_console.iscsi import target_command_order, target_session
 from san_console.iscsi.errors import RemoteProtocolError
+from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
     Pdu,
     ReadyToTransfer,
@@ -304,3 +305,199 @@ def test_commands_with_an_order_of_their_own_do_not_take_the_fast_path(attribute
     one.feed(one.command(cdb(READ_CDB, 64), o.FINAL | o.READ | attribute, 64))
     one.feed(one.command(cdb(WRITE_CDB, 64), o.FINAL | o.WRITE | attribute, 64, bytes(64)))
     assert one.unit.executed == 2
+
+
+# RFC 7144: the functions that need iSCSIProtocolLevel 2
+
+
+def modern(**changes: int) -> Initiator:
+    one = Initiator(
+        OperationalParameters(protocol_level=2, max_connections=2, **changes),  # type: ignore[arg-type]
+        command_window=16,
+    )
+    one.unit.fast, one.unit.later = False, True
+    return one
+
+
+def test_query_task() -> None:
+    """RFC 7144 §6.4.2: function succeeded when the task is in the task set, else function complete."""
+    one = modern()
+    one.feed(one.read(4))
+    tag = one.itt
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=tag))) == o.TMF_FUNCTION_SUCCEEDED
+    )
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=tag, lun=1 << 48)))
+        == o.TMF_FUNCTION_COMPLETE
+    )
+    one.unit.finish(one.unit.running[0])
+    one.answers()
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=tag))) == o.TMF_FUNCTION_COMPLETE
+    )
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=0x999))) == o.TMF_FUNCTION_COMPLETE
+    )
+
+
+def test_query_of_a_task_that_waits_for_its_turn_waits_too() -> None:
+    """It must not be taken for one that is not there."""
+    one = modern()
+    second = one.connect(1)
+    missing = one.read(4)
+    assert second.feed(one.read(4)) == []
+    tag = one.itt
+    assert second.feed(one.task_management(o.TMF_QUERY_TASK, referenced=tag)) == []
+    one.feed(missing)
+    assert response(second.answers()) == o.TMF_FUNCTION_SUCCEEDED
+
+
+def test_query_of_an_aborted_task_and_of_a_function() -> None:
+    """RFC 7144 §6.3: not to be executed on a task management request."""
+    one = modern()
+    one.feed(one.read(4))
+    read = one.itt
+    one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=read))
+    abort = one.itt
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=read))) == o.TMF_FUNCTION_COMPLETE
+    )
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK, referenced=abort))) == o.TMF_FUNCTION_REJECTED
+    )
+
+
+def test_query_task_set() -> None:
+    one = modern()
+    assert response(one.feed(one.task_management(o.TMF_QUERY_TASK_SET))) == o.TMF_FUNCTION_COMPLETE
+    one.feed(one.read(4))
+    assert response(one.feed(one.task_management(o.TMF_QUERY_TASK_SET))) == o.TMF_FUNCTION_SUCCEEDED
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_TASK_SET, lun=1 << 48))) == o.TMF_LUN_DOES_NOT_EXIST
+    )
+
+
+def test_query_asynchronous_event() -> None:
+    """SAM-5 §7.9: depth of the queue, sense key, additional sense code."""
+    one = modern()
+    query = one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT)
+    assert response(one.feed(query)) == o.TMF_FUNCTION_COMPLETE
+    one.nexus.attentions = [(6, 0x2A, 0x01), (6, 0x3F, 0x0E)]
+    [(pdu, _)] = one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT))
+    assert isinstance(pdu, TaskManagementResponse)
+    assert (pdu.response, pdu.additional_response_information) == (o.TMF_FUNCTION_SUCCEEDED, 0x262A01)
+    one.nexus.attentions *= 4
+    [(pdu, _)] = one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT))
+    assert isinstance(pdu, TaskManagementResponse)
+    assert pdu.additional_response_information == 0x362A01
+    assert (
+        response(one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT, lun=1 << 48)))
+        == o.TMF_LUN_DOES_NOT_EXIST
+    )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [o.TMF_QUERY_TASK, o.TMF_QUERY_TASK_SET, o.TMF_I_T_NEXUS_RESET, o.TMF_QUERY_ASYNCHRONOUS_EVENT],
+)
+def test_new_functions_need_the_protocol_level(function: int) -> None:
+    """RFC 7144 §6.3."""
+    assert response(Initiator().feed(Initiator().task_management(function))) == o.TMF_NOT_SUPPORTED
+
+
+def test_an_abort_of_a_function_is_rejected() -> None:
+    """§11.5.1."""
+    one = busy()
+    one.feed(one.read(4))
+    one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt))
+    assert (
+        response(one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt)))
+        == o.TMF_FUNCTION_REJECTED
+    )
+
+
+def test_an_abort_on_another_connection() -> None:
+    """§11.5.1 wants the connection of the task; its answer is the last word there too."""
+    one = modern()
+    second = one.connect(1)
+    one.feed(one.read(4))
+    assert second.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt)) == []
+    one.unit.finish(one.unit.running[0])
+    assert response(second.answers()) == o.TMF_FUNCTION_COMPLETE
+    assert one.answers() == []
+
+
+def test_the_tag_of_a_function_is_in_use_until_its_answer() -> None:
+    one = busy()
+    one.feed(one.read(4))
+    raw = one.task_management(o.TMF_ABORT_TASK, referenced=one.itt)
+    one.feed(raw)
+    [(pdu, _)] = one.feed(raw)
+    assert isinstance(pdu, Reject)
+    assert pdu.reason == o.REJECT_TASK_IN_PROGRESS
+
+
+def test_a_retry_of_a_function_that_was_received_is_ignored() -> None:
+    """§7.2.1."""
+    one = busy()
+    one.feed(one.read(4))
+    raw = one.task_management(o.TMF_ABORT_TASK, referenced=one.itt, immediate=False)
+    assert one.feed(raw + raw) == []
+    one.unit.finish(one.unit.running[0])
+    assert response(one.answers()) == o.TMF_FUNCTION_COMPLETE
+
+
+def test_a_storm_of_numbered_functions_is_bounded_too() -> None:
+    """Too many are rejected as functions, since their numbers were received."""
+    one = busy()
+    one.feed(one.read(4))
+    tag = one.itt
+    raw = b"".join(
+        one.task_management(o.TMF_ABORT_TASK, referenced=tag, immediate=False)
+        for _ in range(MAX_PENDING_FUNCTIONS + 3)
+    )
+    answers = one.feed(raw)
+    assert [p.response for p, _ in answers if isinstance(p, TaskManagementResponse)] == [
+        o.TMF_FUNCTION_REJECTED
+    ] * 3
+
+
+def test_each_connection_has_room_for_functions() -> None:
+    """§4.2.2.1: at least one per connection at any time."""
+    one = modern()
+    second = one.connect(1)
+    one.feed(one.read(4))
+    tag = one.itt
+    for _ in range(MAX_PENDING_FUNCTIONS):
+        one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag))
+    assert second.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag)) == []
+
+
+def test_functions_of_a_lost_connection_are_not_answered() -> None:
+    one = modern()
+    second = one.connect(1)
+    one.feed(one.read(4))
+    second.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt))
+    second.drop()
+    one.unit.finish(one.unit.running[0])
+    assert second.answers() == []
+    assert one.session.quiet
+
+
+def test_an_abort_of_a_command_that_a_lost_connection_brought() -> None:
+    """§7.11: received or not, it counts as received, and the gap is filled."""
+    one = modern()
+    second = one.connect(1)
+    lost = one.read(4)
+    tag = one.itt
+    held = one.read(4)
+    assert second.feed(held) == []
+    second.drop()
+    one.answers()
+    assert lost
+    raw = one.task_management(o.TMF_ABORT_TASK, referenced=tag, ref_cmd_sn=1)
+    assert response(one.feed(raw)) == o.TMF_FUNCTION_COMPLETE
+    raw = one.task_management(o.TMF_ABORT_TASK, referenced=tag + 1, ref_cmd_sn=2)
+    assert response(one.feed(raw)) == o.TMF_FUNCTION_COMPLETE
+    assert one.session.exp_cmd_sn == 3
