@@ -4,6 +4,8 @@ per PDU, and has memory only while something of a PDU is in it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from san_console.iscsi.framing import DEFAULT_CAPACITY_BYTES, Framer
 from san_console.iscsi.opcodes import DEFAULT_MAX_RECV_DATA_SEGMENT_BYTES
 from san_console.wire.block_pool import BlockPool
@@ -32,7 +34,7 @@ class TargetFramer(Framer):
     the process share; `release` gives it back.
     """
 
-    __slots__ = ("_pooled",)
+    __slots__ = ("_idle", "_pooled")
 
     def __init__(
         self,
@@ -43,8 +45,27 @@ class TargetFramer(Framer):
         pooled = capacity_bytes >= MIN_BLOCK_BYTES
         super().__init__(max_data_segment_bytes, 1 if pooled else capacity_bytes, expected_opcodes)
         self._pooled: PooledReceiveBuffer | None = None
+        self._idle = pooled  # the pool has the memory, and nothing is put aside
         if pooled:
             self._buffer = self._pooled = PooledReceiveBuffer(_pool_for(capacity_bytes))
+
+    def fill(self, receive_into: Callable[[memoryview], int]) -> int:
+        """Receive once: `writable()` and `wrote()` in one call, which costs a turn less. Returns and raises
+        what `receive_into` does.
+        """
+        pooled = self._pooled
+        if not self._idle or pooled is None:
+            count = receive_into(self.writable())
+            self.wrote(count)
+            return count
+        self._unread = pooled.fill(receive_into)
+        self._available = count = pooled.filled
+        self._idle = not count
+        return count
+
+    def writable(self) -> memoryview:
+        self._idle = False
+        return super().writable()
 
     def window(self) -> tuple[memoryview, int, int]:
         """The received bytes, where the next PDU starts in them, and where they end."""
@@ -57,16 +78,21 @@ class TargetFramer(Framer):
             self._need = 0
 
     def release(self) -> None:
-        """Give the memory back until the next `writable()`; a part of a PDU stays. For when `next_frame()`
-        has nothing more: no view of any frame is valid after it.
+        """Give the memory back until the next `writable()` or `fill()`; a part of a PDU stays. For when
+        `next_frame()` has nothing more: no view of any frame is valid after it.
         """
         pooled = self._pooled
-        if pooled is None:
+        if pooled is None or self._idle:
             return
-        if self._position:
-            pooled.consume(self._position)
-            self._available -= self._position
-            self._position = 0
-        if pooled.release():
-            self._unread = _EMPTY
-            self._available = 0
+        if 0 < self._available == self._position:
+            pooled.drop()
+            self._idle = True
+        else:
+            if self._position:
+                pooled.consume(self._position)
+                self._available -= self._position
+                self._position = 0
+            if not pooled.release():
+                return
+        self._unread = _EMPTY
+        self._available = self._position = 0

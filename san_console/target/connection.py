@@ -71,7 +71,7 @@ class ConnectionPump:
     def _readable(self) -> None:
         if not self._more:
             try:
-                count = self._socket.recv_into(self._framer.writable())
+                count = self._framer.fill(self._socket.recv_into)
             except BlockingIOError:
                 self._framer.release()
                 return
@@ -81,7 +81,6 @@ class ConnectionPump:
             if not count:
                 self.close("the initiator closed the connection", error=not self._connection.closing)
                 return
-            self._framer.wrote(count)
         self._process()
 
     def _process(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from san_console.wire.block_pool import BlockPool
 from san_console.wire.receive_buffer import ReceiveBuffer
 
@@ -49,6 +51,37 @@ class PooledReceiveBuffer(ReceiveBuffer):
             self._take()
         super().reserve(n_bytes)
 
+    def fill(self, receive_into: Callable[[memoryview], int]) -> memoryview:
+        """As `writable()`, one receive, `wrote()` and `readable()`, for a buffer with nothing in it; the
+        result may be longer than what was received. `receive_into` gives the number of octets; when it
+        raises, or gives 0, the buffer stays without memory.
+        """
+        block = self._pool.take()
+        try:
+            count = receive_into(block)
+        except BaseException:
+            self._pool.give_back(block)
+            raise
+        if not count:
+            self._pool.give_back(block)
+            return _EMPTY
+        self._view = block
+        self._end = count
+        return block
+
+    @property
+    def filled(self) -> int:
+        """Where what was received ends in the result of `fill`."""
+        return self._end
+
+    def drop(self) -> None:
+        """Give the memory back with all that is in it."""
+        block = self._view
+        self._view = _EMPTY
+        self._start = self._end = 0
+        if len(block) == self._pool.block_bytes:  # else it was grown for one long PDU, or there is none
+            self._pool.give_back(block)
+
     def _take(self) -> None:
         self._view = self._pool.take()
         unread = len(self._stash)
@@ -58,15 +91,11 @@ class PooledReceiveBuffer(ReceiveBuffer):
 
     def release(self) -> bool:
         """Give the memory back. False when more is unread than is worth to be put aside."""
-        block = self._view
         unread = self._end - self._start
         if unread > STASH_BYTES:
             return False
-        if block:
+        if self._view:
             if unread:
                 self._stash = bytes(self._view[self._start : self._end])
-            self._view = _EMPTY
-            self._start = self._end = 0
-            if len(block) == self._pool.block_bytes:  # else it was grown for one long PDU
-                self._pool.give_back(block)
+            self.drop()
         return True

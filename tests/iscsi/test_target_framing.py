@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from san_console.iscsi.pdu import NopOut
 from san_console.iscsi.target_framing import MIN_BLOCK_BYTES, TargetFramer
 
@@ -73,3 +77,56 @@ def test_small_framers_have_their_own_memory() -> None:
     frame = framer.next_frame()
     assert frame is not None
     assert bytes(frame.data) == b"abc"
+
+
+def nothing_there(_: memoryview) -> int:
+    raise BlockingIOError
+
+
+class Stream:
+    """Gives what it holds in pieces of the lengths asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.wanted = 0
+
+    def receive_into(self, view: memoryview) -> int:
+        count = min(self.wanted, len(self.raw), len(view))
+        view[:count] = self.raw[:count]
+        self.raw = self.raw[count:]
+        return count
+
+
+@given(
+    st.lists(st.binary(max_size=200), max_size=20),
+    st.lists(st.tuples(st.integers(1, 400), st.sampled_from("frwn")), min_size=1, max_size=60),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_way_of_receiving_gives_the_same_pdus(texts: list[bytes], steps: list[tuple[int, str]]) -> None:
+    stream = Stream(b"".join(map(nop, texts)))
+    framer, neighbour = framers()
+    found = []
+    while stream.raw:
+        for count, way in steps:
+            stream.wanted = count
+            if way == "n":
+                with pytest.raises(BlockingIOError):
+                    framer.fill(nothing_there)
+                framer.release()
+                continue
+            if way == "w":
+                framer.wrote(stream.receive_into(framer.writable()))
+            else:
+                framer.fill(stream.receive_into)
+            while (frame := framer.next_frame()) is not None:
+                found.append(bytes(frame.data))
+            if way == "r":
+                framer.release()
+                framer.release()
+                put(neighbour, nop(b"*" * 600))
+                assert neighbour.next_frame() is not None
+                neighbour.release()
+        if all(way == "n" for _, way in steps):
+            break
+    else:
+        assert found == texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,37 @@ def test_releasing_twice_is_harmless() -> None:
     assert buffer.release()
     assert len(pool) == 1
     assert bytes(buffer.readable()) == b"a"
+
+
+def test_one_receive_in_one_call() -> None:
+    pool = BlockPool(100)
+    buffer = PooledReceiveBuffer(pool)
+
+    def three(view: memoryview) -> int:
+        view[:3] = b"abc"
+        return 3
+
+    view = buffer.fill(three)
+    assert bytes(view[: buffer.filled]) == b"abc"
+    assert bytes(buffer.readable()) == b"abc"
+    buffer.drop()
+    assert len(pool) == 1
+    assert len(buffer) == 0
+
+
+def test_a_receive_that_fails_takes_no_memory() -> None:
+    pool = BlockPool(100)
+    buffer = PooledReceiveBuffer(pool)
+
+    def reset(_: memoryview) -> int:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        buffer.fill(reset)
+    assert len(pool) == 1
+    assert not buffer.fill(lambda _: 0)
+    assert len(pool) == 1
+    assert buffer.filled == 0
 
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 400), st.booleans()), max_size=30))
