@@ -24,6 +24,7 @@ MASK = 0xFFFFFFFF
 HALF = 0x80000000
 MAX_HELD_BYTES = 8 << 20  # data that waits for a missing CmdSN; beyond, the peer is not worth it
 HELD_PDU_BYTES = 256  # what keeping one PDU costs besides its data, so that empty ones are bounded too
+MAX_RELEASED_BYTES = 1 << 20  # of answers on one connection, then commands wait until they have left
 MAX_DISCARDED_TAGS = 256  # commands whose unsolicited data is still on its way; two full windows
 GAP_WAIT_S = 60.0
 """How long commands wait for a missing CmdSN. The initiator has to fill the gap (§7.3); one that did not
@@ -58,6 +59,9 @@ class CommandOrder:
         self._waits: list[tuple[int, TargetConnection, Callable[[], None]]] = []
         self._held_bytes = 0
         self._gap: tuple[int, float] | None = None
+        self._releasing = False
+        self.paused = False
+        """Commands whose turn has come wait for answers to leave: call `resume` then."""
 
     @property
     def empty(self) -> bool:
@@ -151,12 +155,36 @@ class CommandOrder:
             self.held[cmd_sn] = None
 
     def release(self) -> None:
-        """Execute what was held back, as far as the order is complete again, and what has waited for it."""
+        """Execute what was held back, as far as the order is complete again, and what has waited for it.
+
+        Pauses while as much waits to be sent as one turn may produce.
+        """
+        if self._releasing:
+            return  # the loop below goes on with it
+        self._releasing = True
+        try:
+            self._release()
+        finally:
+            self._releasing = False
+
+    def resume(self) -> None:
+        """Answers have left: go on where `release` has paused."""
+        if self.paused:
+            self.paused = False
+            self.release()
+
+    def _release(self) -> None:
         session = self._session
         self._release_waits()
         while session.exp_cmd_sn in self.held:
             cmd_sn = session.exp_cmd_sn
-            command = self.held.pop(cmd_sn)
+            command = self.held[cmd_sn]
+            if command is not None and (
+                session.reads_full or command.connection.output_bytes >= MAX_RELEASED_BYTES
+            ):
+                self.paused = True
+                return
+            del self.held[cmd_sn]
             if command is None:
                 session.exp_cmd_sn = (cmd_sn + 1) & MASK
                 session.command_done()

@@ -355,15 +355,25 @@ class TargetConnection:
         if task.state == ANSWERED:
             return  # it waits already
         session = self.session
-        if self.suspended or (
-            session.fence.busy
-            and session.fence.hold(
-                self, task.lun, status == CHECK_CONDITION, lambda: self._send_waiting(task)
-            )
-        ):
+        if self.suspended:
             session.recovery.park(task, status, data, sense)
+        elif task.fenced or session.fence.busy:
+            session.recovery.park(task, status, data, sense)
+            self._in_order_of_answers(task, status)
         else:
             self._answer(task, status, data, sense)
+
+    def _in_order_of_answers(self, task: TargetTask, status: int) -> None:
+        """Send the parked answer now, or when fences allow it (§4.2.2.3)."""
+        fence = self.session.fence
+
+        def send() -> None:
+            self._send_waiting(task)
+
+        if task.fenced:
+            fence.send(self, task.lun, send)
+        elif not fence.hold(self, task.lun, status == CHECK_CONDITION, send):
+            send()
 
     def _send_waiting(self, task: TargetTask) -> None:
         """The answer of a task that has waited for a fence; it may have been aborted since."""

@@ -102,7 +102,7 @@ class Logouts:
         else:
             session.recovery.end_tasks(leaving[0])
         session.wait_for(tasks, self._ended, transfers_until=session.now)
-        session.tick(session.now)
+        session.end_lingering()
 
     def _ended(self) -> None:
         if self._pending is None:

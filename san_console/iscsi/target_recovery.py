@@ -104,6 +104,9 @@ class ConnectionRecovery:
             elif task.immediate or not immediate_only:
                 cleared.add(task.lun)
                 session.abort(task)
+            else:
+                # What waits here must not keep other connections from taking its reassignment in.
+                session.release_read(task)
         if not immediate_only:
             for task in [task for task in self._retained.values() if task.connection is connection]:
                 self._forget(task)

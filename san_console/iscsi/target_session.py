@@ -163,6 +163,7 @@ class TargetSession:
         """From now on the task is known by its ITT."""
         self.tasks[task.itt] = task
         if task.read:
+            task.pending_read_bytes = task.edtl
             self.pending_read_bytes += task.edtl
         if task.immediate:
             task.connection.immediate_tasks += 1
@@ -174,8 +175,8 @@ class TargetSession:
         if self.tasks.get(task.itt) is not task or task.with_unit:
             return
         del self.tasks[task.itt]
-        if task.read:
-            self._read_gone(task.edtl)
+        if task.pending_read_bytes:
+            self.release_read(task)
         if task.immediate:
             task.connection.immediate_tasks -= 1
         else:
@@ -194,10 +195,13 @@ class TargetSession:
         if task.on_gone is not None:
             task.on_gone()
 
-    def _read_gone(self, size_bytes: int) -> None:
+    def release_read(self, task: TargetTask) -> None:
+        """The task needs no memory for its read any more, or waits for its reassignment with it."""
         full = self.reads_full
-        self.pending_read_bytes -= size_bytes
+        self.pending_read_bytes -= task.pending_read_bytes
+        task.pending_read_bytes = 0
         if full and not self.reads_full:
+            self.order.resume()
             # Whoever paused for it has nothing to send perhaps: somebody else may have aborted the reads.
             for connection in self.connections.values():
                 connection.wake()
@@ -375,13 +379,18 @@ class TargetSession:
 
     # Time
 
+    def end_lingering(self) -> None:
+        """Wait no longer for data of tasks whose time is up."""
+        for task in self.aborts.lingering(self.now):
+            self.task_gone(task)
+
     def tick(self, now: float) -> None:
         """Deadlines of aborts, of lost connections, of logouts asked for, of gaps and of acknowledgments."""
         self.now = now
-        for task in self.aborts.lingering(now):
-            self.task_gone(task)
+        self.end_lingering()
         if self.terminated:
             return
+        self.order.resume()
         self.recovery.tick(now)
         self.asyncs.tick(now)
         for connection in self.fence.late(now):

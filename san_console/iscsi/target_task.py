@@ -56,11 +56,13 @@ class TargetTask:
         "data_out",
         "edtl",
         "failure",
+        "fenced",
         "flags",
         "immediate",
         "itt",
         "lun",
         "on_gone",
+        "pending_read_bytes",
         "priority",
         "r2t_sn",
         "reports_abort",
@@ -127,6 +129,10 @@ class TargetTask:
         """A status that waits for the end of the transfer (RFC 7143 §11.17.1, last paragraph), for its turn,
         for a connection, or, at error recovery level 2, for its acknowledgment.
         """
+        self.fenced = False
+        """Set by a logical unit whose answer must keep its place on all connections (RFC 7143 §4.2.2.3.4)."""
+        self.pending_read_bytes = 0
+        """Its share of the session's memory for reads."""
         self.with_unit = False
         """Aborted while the logical unit was at work on it, and the unit has not finished yet."""
         self.reports_abort = False

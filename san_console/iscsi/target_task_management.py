@@ -121,7 +121,7 @@ class TaskManagement:
                 lambda: self._answer(request, TMF_FUNCTION_COMPLETE),
                 transfers_until=session.now,
             )
-            session.tick(session.now)
+            session.end_lingering()
             return
         # §11.6.1 b and c: not received yet, but inside of the window: it counts as received from now on.
         ahead = (request.ref_cmd_sn - session.exp_cmd_sn) & MASK
