@@ -156,7 +156,7 @@ class SessionNexus:
         """I_T nexus loss (SAM-5 §6.3.4)."""
         nexus.unit.nexuses.discard(nexus)
         nexus.unit.reservations.nexus_lost(nexus.id)
-        nexus.unit.device.prevented.discard(nexus.id)
+        nexus.unit.device.prevented.discard(nexus)
 
     def close(self) -> None:
         """The session is over."""
@@ -190,7 +190,7 @@ class SessionNexus:
                 nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
             elif function == opcodes.TMF_I_T_NEXUS_RESET:
                 nexus.unit.reservations.nexus_lost(nexus.id)
-                nexus.unit.device.prevented.discard(nexus.id)
+                nexus.unit.device.prevented.discard(nexus)
                 nexus.add_attention(NEXUS_LOSS_OCCURRED)
             elif function != opcodes.TMF_ABORT_TASK_SET:
                 nexus.unit.reset()
