@@ -85,18 +85,13 @@ class WriteTransfers:
             return
         if self._recovery is not None:
             self._recovery.receive(task, pdu, frame)
-            self.advance(task)
-            return
-        if not frame.data_digest_ok:
-            self.fail(task, target_sense.PROTOCOL_SERVICE_CRC_ERROR)
-        if pdu.ttt == RESERVED_TAG:
-            self._unsolicited(task, pdu, frame.data)
         else:
-            self._solicited(task, pdu, frame)
-        self.advance(task)
-
-    def advance(self, task: TargetTask) -> None:
-        """Data of the task has come."""
+            if not frame.data_digest_ok:
+                self.fail(task, target_sense.PROTOCOL_SERVICE_CRC_ERROR)
+            if pdu.ttt == RESERVED_TAG:
+                self._unsolicited(task, pdu, frame.data)
+            else:
+                self._solicited(task, pdu, frame)
         if task.state == ABORTED:
             if not task.transfer_open:
                 self._session.task_gone(task)

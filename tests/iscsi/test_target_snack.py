@@ -499,6 +499,37 @@ def test_the_number_of_kept_pdus_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(snack(one, o.SNACK_STATUS, beg_run=5, run_length=1)) == 1
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    requests=st.lists(
+        st.tuples(
+            st.integers(0, 15),
+            st.sampled_from([0x101, 0x102, 0x103, 0x104, o.RESERVED_TAG]),
+            st.integers(0, 6) | st.just(o.RESERVED_TAG),
+            st.integers(0, 12) | st.sampled_from([0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]),
+            st.integers(0, 12) | st.sampled_from([0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]),
+            st.integers(0, 8) | st.sampled_from([0x80000001, 0xFFFFFFFF]),
+        ),
+        max_size=12,
+    )
+)
+def test_noise_is_answered_within_bounds(requests: list[tuple[int, int, int, int, int, int]]) -> None:
+    """B32: a SNACK brings what there is, once, or one Reject; and afterwards all is as before."""
+    one = initiator()
+    one.feed(one.read(8192) + one.write(64, bytes(64), offset=1 << 19) + one.write(8192, offset=1 << 19))
+    one.unit.fast, one.unit.later = False, True
+    one.feed(one.read(512))
+    for kind, itt, ttt, beg_run, run_length, exp_stat_sn in requests:
+        answers = snack(
+            one, kind, itt=itt, ttt=ttt, beg_run=beg_run, run_length=run_length, exp_stat_sn=exp_stat_sn
+        )
+        assert len(answers) <= 8 + 1 + len(requests)  # the long read and its status; earlier Rejects
+    one.unit.finish(one.unit.running[0])
+    one.answers()
+    one.unit.later = False
+    assert b"".join(data for _, data in data_in(one.feed(one.read(2048)))) == MEDIUM[:2048]
+
+
 # Reassignment (§7.2.2)
 
 
