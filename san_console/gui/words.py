@@ -32,6 +32,8 @@ NOUNS: Final = (
     QT_TRANSLATE_NOOP("Table", "LUNs"),
     QT_TRANSLATE_NOOP("Table", "more place"),
     QT_TRANSLATE_NOOP("Table", "more places"),
+    QT_TRANSLATE_NOOP("Table", "group"),
+    QT_TRANSLATE_NOOP("Table", "groups"),
     QT_TRANSLATE_NOOP("Table", "node"),
     QT_TRANSLATE_NOOP("Table", "nodes"),
     QT_TRANSLATE_NOOP("Table", "other session"),

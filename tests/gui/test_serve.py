@@ -212,13 +212,18 @@ def test_portals_are_checked_and_the_last_one_stays() -> None:
         bench.settle()
         tab = bench.page.details.current
         assert isinstance(tab, PortalsTab)
-        tab.line.setText("10.20.0.5:99999")
-        assert not tab.add_button.isEnabled()
-        tab.line.setText("10.20.0.6")
         tab.add_button.click()
+        dialog = bench.dialog()
+        dialog.line.setText("10.20.0.5:99999")
+        assert not dialog.accept_button.isEnabled()
+        dialog.line.setText("10.20.0.5")
+        assert not dialog.accept_button.isEnabled()  # it is there already
+        dialog.line.setText("10.20.0.6")
+        dialog.accept_button.click()
         bench.settle()
-        assert "10.20.0.6:3260" in bench.host.get("local_targets", PROD).portals
-        tab.table.select_id("10.20.0.5:3260")
+        assert bench.dialogs() == []
+        assert "10.20.0.6:3260" in bench.host.get("local_targets", PROD).portal_groups[0].portals
+        tab.table.select_id("1\n10.20.0.5:3260")
         tab.remove_button.click()
         bench.settle()
         bench.dialog().accept_button.click()
@@ -227,6 +232,34 @@ def test_portals_are_checked_and_the_last_one_stays() -> None:
         bench.page.select(LAB)
         bench.settle()
         assert not tab.remove_button.isEnabled()
+
+
+def test_a_portal_group_changes_its_state_and_can_be_put_back() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.details.open("portals")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, PortalsTab)
+        first = next(iter(tab.model.objects()))
+        before = bench.host.get("local_targets", PROD).portal_groups[0]
+        tab.table.select_id(first.id)
+        tab.group_button.click()
+        dialog = bench.dialog()
+        dialog.redirect.setText("nowhere:0:0")
+        assert not dialog.accept_button.isEnabled()
+        dialog.redirect.setText("")
+        dialog.state.setCurrentIndex(dialog.state.findData("standby"))
+        dialog.preferred.setChecked(True)
+        dialog.accept_button.click()
+        bench.settle()
+        for asked in bench.dialogs():
+            asked.accept_button.click()
+            bench.settle()
+        group = bench.host.get("local_targets", PROD).portal_groups[0]
+        assert (group.access_state, group.preferred) == ("standby", True)
+        bench.window.offered[-1]()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD).portal_groups[0] == before
 
 
 def test_who_is_connected_and_disconnecting_asks_first() -> None:
