@@ -55,6 +55,8 @@ def offer_of(limits: TargetLimits) -> Offer:
         default_time2retain_s=limits.default_time2retain_s,
         data_pdu_in_order=limits.data_pdu_in_order,
         data_sequence_in_order=limits.data_sequence_in_order,
+        task_reporting=("FastAbort", "ResponseFence", "RFC3720"),
+        protocol_level=2,  # RFC 7144
     )
 
 
