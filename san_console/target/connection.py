@@ -157,6 +157,8 @@ class ConnectionPump:
             self._resume()
         if connection.closing:
             self.close("logout", error=False)
+        elif connection.session.order.paused:
+            connection.session.order.resume()
 
     def _drop_sent(self, sent: int, batch: int) -> bool:
         """Forget the first `sent` bytes of the output. True when that was the whole batch."""

@@ -47,6 +47,8 @@ def _out_bytes(nexus: UnitNexus, cdb: bytes) -> int:
 
 
 def _out(nexus: UnitNexus, task: TargetTask) -> Result:
+    # RFC 7143 §4.2.2.3.4 f: its answer must not pass those of tasks on other connections.
+    task.fenced = task.cdb[1] & 0x1F == op.SA_PREEMPT_AND_ABORT
     return nexus.unit.reservations.out(nexus, task)
 
 
