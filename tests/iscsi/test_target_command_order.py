@@ -298,3 +298,33 @@ def test_writes_wait_for_memory_across_connections(monkeypatch: pytest.MonkeyPat
     links[0].feed(one.data_out(0, bytes(4096), ttt=r2t.ttt, itt=first))
     [(second, _)] = links[1].answers()
     assert isinstance(second, ReadyToTransfer)
+
+
+def test_a_gap_that_is_filled_releases_no_more_than_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded: a window of long reads behind one gap pauses until answers have left."""
+    monkeypatch.setattr(target_command_order, "MAX_RELEASED_BYTES", 4096)
+    one, links = several(2, peer_max_recv_data_segment_bytes=65536)
+    first = one.read(4)
+    assert links[1].feed(b"".join(one.read(4096) for _ in range(5))) == []
+    assert len(links[0].feed(first)) == 1
+    seen = []
+    while answers := links[1].answers():
+        assert len(answers) == 1
+        seen += tags(answers)
+        one.tick(1.0)  # whoever sends resumes at once; a tick does it too
+    assert seen == [0x102, 0x103, 0x104, 0x105, 0x106]
+    assert one.session.straight
+
+
+def test_a_filled_gap_waits_for_memory_for_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 4096)
+    one, links = several(2)
+    one.unit.fast, one.unit.later = False, True
+    first = one.read(4)
+    links[1].feed(b"".join(one.read(4096) for _ in range(3)))
+    links[0].feed(first)
+    assert len(one.unit.running) == 2
+    one.unit.finish(one.unit.running[1])
+    assert len(one.unit.running) == 3
+    one.unit.finish(one.unit.running[2])
+    assert len(one.unit.running) == 4

@@ -198,3 +198,40 @@ def test_the_end_of_the_session_ends_its_fences() -> None:
     one.session.terminate()
     assert not one.session.fence.busy
     assert one.session.next_deadline() is None
+
+
+def test_a_unit_may_ask_for_a_fence() -> None:
+    """§4.2.2.3.4 f: the response to PREEMPT AND ABORT."""
+    one, first, second = fenced()
+    second.feed(one.read(4))
+    first.feed(one.read(4))
+    early, mine = one.unit.running
+    one.unit.finish(early)
+    mine.fenced = True
+    one.unit.finish(mine)
+    assert kinds(first.answers()) == []
+    assert kinds(second.answers()) == [ScsiDataIn, NopIn]
+    second.acknowledge()
+    assert kinds(first.answers()) == [ScsiDataIn, NopIn]
+    first.acknowledge()
+    assert not one.session.fence.busy
+
+
+def test_a_fenced_answer_with_one_connection_goes_at_once() -> None:
+    one = Initiator()
+    one.unit.fast, one.unit.later = False, True
+    one.feed(one.read(4))
+    one.unit.running[0].fenced = True
+    finish(one.unit)
+    assert kinds(one.answers()) == [ScsiDataIn]
+
+
+def test_an_answer_of_a_unit_without_a_fence_is_not_held() -> None:
+    """Only the I_T_L nexus of the fence waits; others pass through."""
+    one, first, second = fenced()
+    second.feed(one.read(4))
+    finish(one.unit)
+    first.feed(one.task_management(o.TMF_ABORT_TASK_SET))
+    assert one.session.fence.busy
+    second.answers(), first.answers()
+    assert kinds(second.feed(one.command(cdb(0xF0, 4), o.FINAL | o.READ, 4, lun=3 << 48))) == [ScsiDataIn]

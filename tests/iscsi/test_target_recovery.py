@@ -473,3 +473,26 @@ def test_a_write_that_waits_for_memory_survives_its_connection(monkeypatch: pyte
     assert second.answers() == []
     first.answers()
     assert any(isinstance(p, ReadyToTransfer) for p, _ in reassign(one, first, waiting))
+
+
+def test_reads_that_wait_do_not_keep_their_reassignment_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a session for reads is full of tasks that nobody can take: the others still receive."""
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 4096)
+    one, first, second = recovering()
+    second.feed(one.read(8192))
+    tag = one.itt
+    finish(one.unit)
+    second.answers()
+    second.feed(one.read(8192))
+    running = one.itt
+    full = one.session.reads_full
+    assert full
+    second.drop()
+    assert not one.session.reads_full
+    first.answers()
+    log_out_for_recovery(one, first, 1)
+    assert response(reassign(one, first, tag)) == o.TMF_FUNCTION_COMPLETE
+    assert response(reassign(one, first, running)) == o.TMF_FUNCTION_COMPLETE
+    finish(one.unit)
+    assert one.session.quiet
+    assert one.session.pending_read_bytes == 0
