@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from dataclasses import replace
 
 from san_console.names.display import visible
@@ -12,16 +11,15 @@ from san_console.target.access import may_log_in
 from san_console.target.config import LunConfig, TargetConfig, without_luns
 from san_console.target.ending import end_connections
 from san_console.target.errors import BackstoreError, TargetError
-from san_console.target.events import Reporter
 from san_console.target.logical_unit import LogicalUnit
 from san_console.target.nexus import ServedTarget
+from san_console.target.opening import UnitOpener
 from san_console.target.portals import Portals
 from san_console.target.session import ServedConnection, ServedSession
 from san_console.target.session_table import SessionTable
 from san_console.target.units import (
     close_units,
     grow_unit,
-    open_units,
     rename_unit,
     set_online,
     set_write_cache,
@@ -49,16 +47,14 @@ class TargetChange:
         config: TargetConfig,
         portals: Portals,
         table: SessionTable,
-        pool: Executor,
-        reporter: Reporter,
+        opener: UnitOpener,
     ) -> None:
         self._served = served
         self._old = served.config
         self._new = config
         self._portals = portals
         self._table = table
-        self._pool = pool
-        self._reporter = reporter
+        self._opener = opener
         self._said: list[str] = []
 
     async def carry_out(self) -> list[str]:
@@ -82,7 +78,7 @@ class TargetChange:
         for lun in added:
             if lun.id in gone:
                 try:
-                    served.units |= await open_units(new, [lun], self._pool, self._reporter.backstore_error)
+                    served.units |= await self._opener.open(new, [lun])
                 except TargetError as error:
                     failed.append(f"LUN {visible(lun.name)} could not be opened again: {error.cause}")
         self._said += [f"LUN {visible(lun.name)} was opened." for lun in added if lun.id in served.units]
@@ -101,9 +97,7 @@ class TargetChange:
         old, new = self._old, self._new
         await self._portals.acquire(new.name, new.portals)
         try:
-            return await open_units(
-                new, [lun for lun in added if lun.id not in gone], self._pool, self._reporter.backstore_error
-            )
+            return await self._opener.open(new, [lun for lun in added if lun.id not in gone])
         except BaseException:
             self._portals.release(new.name, set(new.portals) - set(old.portals))
             raise
@@ -139,7 +133,7 @@ class TargetChange:
                 await set_write_cache(unit, new.write_cache)
                 self._said.append(f"The write cache of LUN {name} is {'on' if new.write_cache else 'off'}.")
             if new.online != old.online:
-                await set_online(unit, new.online, self._pool)
+                await set_online(unit, new.online, self._opener.pool)
                 self._said.append(f"LUN {name} {'was brought online' if new.online else 'is offline'}.")
         except BackstoreError as error:
             self._said.append(f"LUN {name}: {error.cause}")

@@ -20,6 +20,7 @@ TargetEventKind = Literal[
     "target_logout",
     "session_lost",
     "session_closed",
+    "access_state_changed",
     "connection_lost",
     "connection_closed",
     "protocol_error",

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from san_console.names.display import visible
 from san_console.names.errors import InvalidName
@@ -16,19 +17,21 @@ from san_console.names.iscsi_name import normalise
 from san_console.names.portal import Portal
 from san_console.target.access import EffectiveAccess, effective_access
 from san_console.target.changes import TargetChange
-from san_console.target.config import AccessState, ChapConfig, TargetConfig
+from san_console.target.config import AccessState, ChapConfig, PortalGroup, TargetConfig
 from san_console.target.ending import end_connections, end_sessions
 from san_console.target.errors import ConfigError, TargetBusy, TargetError, UnknownTarget
 from san_console.target.events import Reporter, TargetEvent, TargetSessionInfo
 from san_console.target.listener import Listener
 from san_console.target.logical_unit import LogicalUnit
 from san_console.target.nexus import ServedTarget
+from san_console.target.opening import UnitOpener
 from san_console.target.portals import Portals
 from san_console.target.reception import Reception
+from san_console.target.reservations import ReservationStore
 from san_console.target.send_targets import Directory
 from san_console.target.session_table import SessionTable
 from san_console.target.unit_watch import UnitNews, UnitWatch
-from san_console.target.units import close_units, grow_unit, open_units, retry_offline
+from san_console.target.units import close_units, grow_unit, retry_offline
 
 IO_THREADS = 8  # as many reads and flushes wait for media at once
 TICK_S = 1.0
@@ -43,7 +46,8 @@ class TargetServer:
     """Serves targets. All methods belong to one event loop.
 
     `discovery_chap` is asked of discovery sessions; None lets anybody ask, who then sees only what its
-    name and address may log in to. `on_event` hears of logins, losses and errors.
+    name and address may log in to. `on_event` hears of logins, losses and errors. `reservation_store` keeps
+    persistent reservations over a restart; None: they cannot be kept, and initiators are told so.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class TargetServer:
         on_event: Callable[[TargetEvent], None] | None = None,
         *,
         discovery_chap: ChapConfig | None = None,
+        reservation_store: ReservationStore | None = None,
     ) -> None:
         self._reporter = Reporter(on_event or _ignore)
         self._targets: dict[str, ServedTarget] = {}
@@ -61,6 +66,7 @@ class TargetServer:
         )
         self._reception.discovery_chap = discovery_chap
         self._pool = ThreadPoolExecutor(IO_THREADS, thread_name_prefix="backstore")
+        self._opener = UnitOpener(self._pool, self._reporter.backstore_error, reservation_store)
         self._watch = UnitWatch(self._units, self._pool, self._medium_news)
         self._ticker: asyncio.TimerHandle | None = None
         self._changing: dict[str, asyncio.Lock] = {}
@@ -81,15 +87,14 @@ class TargetServer:
             await self._add(config, strict)
 
     async def _add(self, config: TargetConfig, strict: bool) -> None:
-        units = await open_units(
-            config, config.luns, self._pool, self._reporter.backstore_error, strict=strict
-        )
+        units = await self._opener.open(config, config.luns, strict=strict)
         try:
             await self._portals.acquire(config.name, config.portals)
         except BaseException:
             await close_units(units.values())
             raise
-        self._targets[config.name] = ServedTarget(config, units)
+        self._targets[config.name] = served = ServedTarget(config, units)
+        served.port_groups.on_set = partial(self._access_state_set, config.name)
         self._reception.removed.pop(config.name, None)
         if self._ticker is None:
             self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
@@ -122,7 +127,7 @@ class TargetServer:
         """
         async with self._change(config.name):
             served = self._target(config.name)
-            change = TargetChange(served, config, self._portals, self._table, self._pool, self._reporter)
+            change = TargetChange(served, config, self._portals, self._table, self._opener)
             said = await change.carry_out()
         self._reporter.tell(
             "target_changed", "info", f"Target {visible(config.name)} was changed.", target=config.name
@@ -158,15 +163,23 @@ class TargetServer:
     async def set_access_state(self, target: str, tag: int, state: AccessState) -> None:
         """Change the ALUA state of a portal group. Raises UnknownTarget, ConfigError."""
         served = self._target(target)
-        if served.config.group_of_tag(tag) is None:
-            raise ConfigError(
-                f"The target {visible(target)} has no portal group {tag}.", check="Look at its groups."
-            )
-        groups = [
-            replace(group, access_state=state) if group.tag == tag else group
-            for group in served.config.groups
-        ]
-        await self.update(replace(served.config, groups=groups))
+        async with self._change(served.config.name):
+            served.port_groups.set_by_operator(tag, state)
+        self._reporter.tell(
+            "target_changed", "info", f"Portal group {tag} of {visible(target)} is {state}.", target=target
+        )
+
+    def _access_state_set(self, target: str, group: PortalGroup) -> None:
+        """An initiator has changed the state of a portal group."""
+        self._reporter.tell(
+            "access_state_changed",
+            "info",
+            f"An initiator made portal group {group.tag} of {visible(target)} {group.access_state}.",
+            side="initiator",
+            target=target,
+            tag=str(group.tag),
+            state=group.access_state,
+        )
 
     async def close(self) -> None:
         """Ask all initiators to log out, end all sessions, make all data durable, let go of everything."""

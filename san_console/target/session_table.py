@@ -28,7 +28,7 @@ class Place:
 
     target: str
     group: str
-    max_sessions: int = MAX_DISCOVERY_SESSIONS
+    max_sessions: int = 0
 
 
 def key_of(request: SessionRequest, place: Place) -> Key:
@@ -115,10 +115,11 @@ class SessionTable:
 
     def is_full(self, place: Place) -> bool:
         """True when one more session at `place` would be too many."""
+        most = place.max_sessions if place.target else MAX_DISCOVERY_SESSIONS
         return (
             len(self._by_id) >= MAX_SESSIONS
             or self.connection_count >= MAX_CONNECTIONS
-            or len(self._by_target.get(place.target, ())) >= place.max_sessions
+            or len(self._by_target.get(place.target, ())) >= most
         )
 
     def decide(self, request: SessionRequest, place: Place) -> SessionDecision:

@@ -8,8 +8,6 @@ import gc
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -18,32 +16,8 @@ from san_console.iscsi.pdu import LoginRequest, LoginResponse, NopOut, Reject, S
 from san_console.scsi import cdb
 from san_console.target import admission, connection, login
 from san_console.target.config import BackstoreSpec, LunConfig
+from tests.target.canary import attacked
 from tests.target.raw_initiator import RawInitiator, Served, config, only, settings, until
-
-
-@asynccontextmanager
-async def attacked(served: Served | None = None) -> AsyncIterator[Served]:
-    """A server with a canary session, which reads a block at the end, and every 20 ms on the way."""
-    async with served or Served() as running:
-        canary = await running.login(isid=bytes(6))
-        await canary.ready()
-        stop = asyncio.Event()
-
-        async def sing() -> None:
-            while not stop.is_set():
-                async with asyncio.timeout(2):
-                    await canary.read_block()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.02)
-
-        song = asyncio.create_task(sing())
-        yield running
-        stop.set()
-        await song
-        await canary.close()
-        await until(lambda: not running.server.sessions())
-        assert not running.server._reception.admission.half_open
-        assert not running.server._reception.admission.logins
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from san_console.iscsi.pdu import AsyncMessage, LogoutRequest, LogoutResponse, S
 from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.portal import Portal
 from san_console.scsi import cdb
-from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import (
     BackstoreSpec,
     ChapConfig,
@@ -26,6 +24,7 @@ from san_console.target.config import (
     TargetLimits,
 )
 from tests.target.raw_initiator import ISID, NAME, RawInitiator, Served, config, settings, until
+from tests.target.slow_medium import SlowWrites
 
 MANY = Offer(max_connections=4)
 LEVELS = [Offer(max_connections=4, error_recovery_level=level) for level in (0, 1, 2)]
@@ -221,36 +220,25 @@ async def test_a_session_belongs_to_one_portal_group() -> None:
 async def test_a_reinstated_connection_waits_for_the_last_write_of_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    order: list[str] = []
-    write_all = FileBackstore._write_all
-
-    def slow(self: FileBackstore, *args: Any) -> None:
-        begun.set()
-        assert go_on.wait(20)
-        write_all(self, *args)
-        order.append("write")
-
-    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
-    monkeypatch.setattr(FileBackstore, "_write_all", slow)
+    slow = SlowWrites(monkeypatch)
     spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
     async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
         first, tsih, params = await leading(served)
         await first.ready()
         first.command(cdb.write(0, 1, fua=True), data=b"\x22" * 512)
-        await until(begun.is_set)
+        await slow.begun.wait()
 
         async def log_in() -> RawInitiator:
             again = await join(served, tsih, params, 0)
-            order.append("login")
+            slow.order.append("login")
             return again
 
         login = asyncio.create_task(log_in())
         assert await first.closed() == b""
         assert not login.done()
-        go_on.set()
+        slow.go_on.set()
         again = await login
-        assert order == ["write", "login"]
+        assert slow.order == ["write", "login"]
         again.cmd_sn = first.cmd_sn
         await again.ready()  # its command was cleared
         assert await again.read_block() == b"\x22" * 512

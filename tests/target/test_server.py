@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,7 +25,6 @@ from san_console.names.portal import Portal
 from san_console.scsi import cdb
 from san_console.scsi.luns import parse as parse_luns
 from san_console.scsi.sense import parse as parse_sense
-from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import (
     BackstoreSpec,
     ChapConfig,
@@ -50,6 +47,7 @@ from tests.target.raw_initiator import (
     settings,
     until,
 )
+from tests.target.slow_medium import SlowWrites
 
 ALICE = ChapCredentials("alice", Secret("opensesame-1234"))
 BOB = ChapCredentials("bob", Secret("bobs-own-secret-77"))
@@ -452,23 +450,14 @@ async def test_blocks_that_are_not_cached_come_from_a_thread(tmp_path: Path) -> 
 async def test_no_login_before_the_last_write_of_a_session_whose_connection_broke(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isid: bytes
 ) -> None:
-    """The write is with a thread when the connection breaks: it must not land in the next session."""
-    begun, go_on, waits = threading.Event(), threading.Event(), asyncio.Event()
-    order: list[str] = []
-    write_all, quiet = FileBackstore._write_all, ServedSession.quiet
-
-    def slow(self: FileBackstore, *args: Any) -> None:
-        begun.set()
-        assert go_on.wait(20)
-        write_all(self, *args)
-        order.append("write")
+    """The write is with the medium when the connection breaks: it must not land in the next session."""
+    slow, waits = SlowWrites(monkeypatch), asyncio.Event()
+    quiet = ServedSession.quiet
 
     async def seen(self: ServedSession) -> None:
         waits.set()
         await quiet(self)
 
-    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
-    monkeypatch.setattr(FileBackstore, "_write_all", slow)
     monkeypatch.setattr(ServedSession, "quiet", seen)
     spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
     async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
@@ -476,20 +465,20 @@ async def test_no_login_before_the_last_write_of_a_session_whose_connection_brok
         await raw.ready()
         block = b"\x11" * 512
         raw.command(cdb.write(0, 1, fua=True), data=block)
-        await until(begun.is_set)
+        await slow.begun.wait()
         raw.writer.transport.abort()
         await until(lambda: not served.server.sessions())
 
         async def log_in() -> RawInitiator:
             again = await served.login(isid=isid)
-            order.append("login")
+            slow.order.append("login")
             return again
 
         login = asyncio.create_task(log_in())
         await until(lambda: waits.is_set() or login.done())
-        go_on.set()
+        slow.go_on.set()
         again = await login
-        assert order == ["write", "login"]
+        assert slow.order == ["write", "login"]
         await again.ready()
         assert await again.read_block() == block
         await again.close()
@@ -498,29 +487,20 @@ async def test_no_login_before_the_last_write_of_a_session_whose_connection_brok
 async def test_storage_that_hangs_keeps_the_initiator_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    write_all = FileBackstore._write_all
-
-    def hanging(self: FileBackstore, *args: Any) -> None:
-        begun.set()
-        assert go_on.wait(20)
-        write_all(self, *args)
-
-    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
-    monkeypatch.setattr(FileBackstore, "_write_all", hanging)
+    slow = SlowWrites(monkeypatch)
     monkeypatch.setattr("san_console.target.ending.QUIET_TIMEOUT_S", 0.05)
     spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
     async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
         raw = await served.login()
         await raw.ready()
         raw.command(cdb.write(0, 1, fua=True), data=bytes(512))
-        await until(begun.is_set)
+        await slow.begun.wait()
         refused_one = await served.raw()
         with pytest.raises(EOFError):
             await refused_one.login(settings())
         await refused_one.close()
         assert "backstore_error" in served.kinds()
-        go_on.set()
+        slow.go_on.set()
         await (await served.login()).close()
         await raw.close()
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,10 +12,10 @@ from san_console.initiator import connect
 from san_console.initiator.errors import WritesLost
 from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.portal import Portal
-from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import BackstoreSpec, ChapConfig, LunConfig, TargetLimits
 from tests.chaos.bench import session_to
 from tests.target.raw_initiator import NAME, Served, config, until
+from tests.target.slow_medium import SlowWrites
 
 SIZE = 16 << 20
 
@@ -74,17 +72,7 @@ async def test_a_cancelled_write_is_over_when_its_cancellation_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it could land on top of what the caller writes next."""
-    begun, go_on, landed = threading.Event(), threading.Event(), threading.Event()
-    write_all = FileBackstore._write_all
-
-    def slow(self: FileBackstore, *args: Any) -> None:
-        begun.set()
-        assert go_on.wait(20)
-        write_all(self, *args)
-        landed.set()
-
-    monkeypatch.setattr(FileBackstore, "_write_inline", lambda *_: False)
-    monkeypatch.setattr(FileBackstore, "_write_all", slow)
+    slow = SlowWrites(monkeypatch)
     luns = [LunConfig("a", "a", BackstoreSpec("file", str(tmp_path / "disk"), SIZE, create=True, thin=True))]
     async with (
         Served(config(luns=luns)) as served,
@@ -93,14 +81,14 @@ async def test_a_cancelled_write_is_over_when_its_cancellation_is(
         unit = session.lun(0)
         await unit.info()
         write = asyncio.create_task(unit.write(0, b"o" * 512, fua=True))
-        await until(begun.is_set)
+        await slow.begun.wait()
         write.cancel()
         await until(lambda: served.server.sessions()[0].counters.aborted_tasks == 1)
         assert not write.done()
-        go_on.set()
+        slow.go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await write
-        assert landed.is_set()
+        assert slow.order == ["write"]
         await unit.write(0, b"n" * 512)
         assert bytes(await unit.read(0, 1)) == b"n" * 512
 
