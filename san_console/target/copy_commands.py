@@ -159,11 +159,12 @@ def _resolve(nexus: UnitNexus, cscd: codec.Cscd) -> UnitNexus:
     raise CheckCondition(COPY_TARGET_NOT_REACHABLE)
 
 
+_A_WRITE = bytes((op.WRITE_16, *bytes(15)))
+
+
 def _may(nexus: UnitNexus, opcode: int, lba: int, blocks: int) -> None:
     """A copy may do what READ and WRITE of the same initiator could do, and no more."""
-    nexus.unit.device.check(bytes((opcode, *bytes(15))))
-    if nexus.unit.offline:
-        raise CheckCondition(COPY_TARGET_NOT_REACHABLE)
+    nexus.check_access(bytes((opcode, *bytes(15))))
     in_range(nexus, lba, blocks)
     if opcode == op.WRITE_16:
         writable(nexus)
@@ -211,6 +212,8 @@ async def _move(
             raise CheckCondition(COPY_SEGMENT_FAILED)
         async with destination.unit.exclusively((offset + shift) // block_bytes, size // block_bytes):
             data = await read_bytes(source, offset, size)
+            # Who has been preempted meanwhile must not write any more, not even in the background.
+            destination.check_access(_A_WRITE)
             await write_bytes(destination, offset + shift, data)
         record.transferred_bytes += size
 

@@ -64,7 +64,7 @@ class SessionNexus:
         self.group = group
         self.units: dict[int, UnitInterface] = {}
         self.by_lun: dict[int, UnitNexus] = {}
-        self.unmapped: UnitInterface = UnmappedUnit(self.lun_list)
+        self.unmapped: UnitInterface = UnmappedUnit(self._report_luns)
         self.session: TargetSession | None = None
         self._send_targets = send_targets
         if target is not None:
@@ -76,6 +76,12 @@ class SessionNexus:
         §4.7.4).
         """
         return sorted(self.by_lun)
+
+    def _report_luns(self) -> list[int]:
+        """For REPORT LUNS to a LUN that is not there: what the attention says is told by the answer."""
+        for nexus in self.by_lun.values():
+            nexus.attentions.discard(REPORTED_LUNS_DATA_CHANGED)
+        return self.lun_list()
 
     def map(self) -> bool:
         """Take the mappings as they are configured now. True when something changed for this session."""

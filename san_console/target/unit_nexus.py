@@ -11,16 +11,14 @@ from san_console.iscsi.target_task import ABORTED, TargetTask
 from san_console.scsi import alua
 from san_console.scsi import opcodes as op
 from san_console.scsi.cdb_formats import FLAG_DPO, RW_10, RW_16
-from san_console.scsi.opcodes import CDB_BYTES_BY_GROUP, READ_10, READ_16, WRITE_10, WRITE_16
+from san_console.scsi.opcodes import READ_10, READ_16, WRITE_10, WRITE_16
 from san_console.scsi.sense import (
     INTERNAL_TARGET_FAILURE,
-    INVALID_FIELD_IN_CDB,
     INVALID_MESSAGE,
     INVALID_OPCODE,
     LUN_OFFLINE,
     REPORTED_LUNS_DATA_CHANGED,
     Condition,
-    field_pointer,
 )
 from san_console.scsi.status import CHECK_CONDITION, GOOD
 from san_console.scsi.transport_ids import InitiatorPort, NexusId
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 Result = Buffer | Coroutine[Any, Any, Buffer]
 
 _NOT_PLAIN = ~FLAG_DPO  # any other flag, NACA and the vendor's bits of CONTROL
-NACA = 0x04  # in the CONTROL octet (SAM-5 §5.2)
+_WELL_KNOWN_ONLY = 1  # SELECT REPORT: none of the numbers that the attention is about
 # What needs no medium (SPC-4 §5.2), hence works while the unit is offline.
 _WITHOUT_MEDIUM = frozenset(
     {
@@ -234,21 +232,23 @@ class UnitNexus:
             raise CheckCondition(INVALID_OPCODE)
         if task.flags & ATTR_MASK == ATTR_ACA:
             raise CheckCondition(INVALID_MESSAGE)  # there is no ACA condition (SAM-5 §8.6.5)
-        control = CDB_BYTES_BY_GROUP[cdb[0] >> 5] - 1
-        if cdb[control] & NACA:
-            raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(control, 2))
-        if cdb[0] == op.REPORT_LUNS:
+        if cdb[0] == op.REPORT_LUNS and cdb[2] != _WELL_KNOWN_ONLY:
             # What the attention says is told by the answer (SPC-4 §6.33).
             for nexus in self.siblings():
                 nexus.attentions.discard(REPORTED_LUNS_DATA_CHANGED)
-        self.unit.reservations.check(self.id, cdb)
+        self.check_access(cdb)
+        return command
+
+    def check_access(self, cdb: bytes) -> None:
+        """Whether this nexus may have the command run, now. Raises CheckCondition."""
+        unit = self.unit
+        unit.reservations.check(self.id, cdb)
         refusal = alua.refusal(self._access_state, cdb)
         if refusal is not None:
             raise CheckCondition(refusal)
-        if self.unit.offline and cdb[0] not in _WITHOUT_MEDIUM:
+        if unit.offline and cdb[0] not in _WITHOUT_MEDIUM:
             raise CheckCondition(LUN_OFFLINE)
-        self.unit.device.check(cdb)
-        return command
+        unit.device.check(cdb)
 
     def execute(self, task: TargetTask) -> None:
         unit = self.unit
@@ -281,6 +281,10 @@ class UnitNexus:
 
     async def _wait(self, task: TargetTask, extent: tuple[int, int]) -> None:
         hold = await self.unit.ranges.acquire(*extent, alone=False)
+        if task.state == ABORTED:
+            self.unit.ranges.release(hold)
+            task.complete(CHECK_CONDITION)
+            return
         await self._finish(task, self._begin(task), hold)
 
     async def _begin(self, task: TargetTask) -> Buffer:

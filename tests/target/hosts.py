@@ -102,11 +102,16 @@ class Host:
             address="127.0.0.1",
             group=group,
         )
+        self.tasks: list[Task] = []
+        for nexus in self.nexus.by_lun.values():
+            nexus.tasks = lambda: list(self.tasks)  # type: ignore[arg-type] # tasks of a few lines
 
     def begin(self, command: bytes, data: bytes = b"", *, flags: int = ATTR_SIMPLE, lun: int = 0) -> Task:
         """Send a command; it may still run."""
         task = Task(command, data, flags)
         unit = self.nexus.by_lun[lun]
+        self.tasks.append(task)
+        task.on_gone = lambda: self.tasks.remove(task)
         unit.prepare(task)  # type: ignore[arg-type] # a task of a few lines
         if task.answer is None:
             unit.execute(task)  # type: ignore[arg-type] # a task of a few lines

@@ -1,0 +1,217 @@
+"""What one nexus may do, and in which order: attentions, exclusive ranges, ORDERED commands, offline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from san_console.iscsi import opcodes as o
+from san_console.iscsi.target_task import ABORTED
+from san_console.scsi import cdb, sense
+from san_console.scsi import opcodes as op
+from san_console.scsi.sense import parse
+from san_console.scsi.status import GOOD
+from san_console.target.config import MappingRule
+from tests.target.hosts import Array, Host, Task
+
+READ, WRITE = cdb.read_10(0, 1), cdb.write_10(0, 1)
+BLOCK = b"x" * 512
+INVENTORY = (0x3F, 0x0E)
+
+
+@pytest.fixture
+async def array() -> AsyncIterator[Array]:
+    one = Array(luns=("memory:1M", "memory:1M"))
+    yield one
+    await one.close()
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def ended(task: Task) -> bool:
+    return task.answer is not None
+
+
+# Unit attentions
+
+
+async def test_a_new_nexus_hears_of_the_power_and_one_that_comes_back_of_the_loss(array: Array) -> None:
+    host = Host(array, "a", 1, 0)
+    assert host.attentions() == [(0x29, 0)]
+    host.nexus.close()
+    assert Host(array, "a", 1, 0).attentions() == [(0x29, 7)]
+    assert Host(array, "a", 2, 0).attentions() == [(0x29, 0)]  # another port
+
+
+async def test_inquiry_keeps_attentions_and_report_luns_answers_one_of_them(array: Array) -> None:
+    host = array.host("a")
+    host.attentions(1)
+    for lun in (0, 1):
+        host.nexus.by_lun[lun].add_attention(sense.CAPACITY_DATA_CHANGED)
+        host.nexus.by_lun[lun].add_attention(sense.REPORTED_LUNS_DATA_CHANGED)
+    await host.run(cdb.inquiry())
+    assert not host.reads_fast()
+    await host.run(cdb.report_luns(select_report=1))
+    assert len(host.nexus.by_lun[0].attentions) == 2
+    await host.run(cdb.report_luns())
+    assert (host.attentions(0), host.attentions(1)) == ([(0x2A, 9)], [(0x2A, 9)])
+    assert host.reads_fast()
+
+
+async def test_report_luns_to_a_lun_that_is_not_there_answers_it_too(array: Array) -> None:
+    host = array.host("a")
+    host.nexus.by_lun[0].add_attention(sense.REPORTED_LUNS_DATA_CHANGED)
+    task = Task(cdb.report_luns())
+    host.nexus.unmapped.execute(task)  # type: ignore[arg-type] # a task of a few lines
+    assert task.answer is not None
+    assert task.answer[0] == GOOD
+    assert host.attentions() == []
+
+
+async def test_request_sense_takes_the_attention(array: Array) -> None:
+    host = array.host("a")
+    host.nexus.by_lun[0].add_attention(sense.MODE_PARAMETERS_CHANGED)
+    found = parse(await host.run(cdb.request_sense()))
+    assert (found.key, found.asc, found.ascq) == (6, 0x2A, 1)
+    assert host.attentions() == []
+    assert host.reads_fast()
+
+
+async def test_a_changed_mapping_is_told_on_every_lun(array: Array) -> None:
+    host = array.host("a")
+    config = array.served.config
+    object.__setattr__(config, "mappings", [MappingRule("*", "lun0", 0, read_only=True)])
+    array.served.config = type(config)(
+        config.name, config.groups, luns=config.luns, mappings=config.mappings, anyone=True
+    )
+    host.nexus.remap()
+    assert host.nexus.lun_list() == [0]
+    assert INVENTORY in host.attentions()
+    assert not host.writes_fast()
+
+
+# What is refused
+
+
+async def test_no_aca_and_nothing_unknown(array: Array) -> None:
+    host = array.host("a")
+    task = host.begin(cdb.test_unit_ready(), flags=o.ATTR_ACA)
+    assert task.answer is not None
+    found = parse(task.answer[2])
+    assert (found.key, found.asc, found.ascq) == (5, 0x49, 0)
+    naca = cdb.read_10(0, 1)[:9] + b"\x04"
+    assert await host.fails(naca) == (5, 0x24, 0)
+    assert host.nexus.by_lun[0].read_now(naca.ljust(16, b"\0"), 512, None) is None  # type: ignore[arg-type]
+    assert await host.fails(bytes([0xC0]) + bytes(9)) == (5, 0x20, 0)
+
+
+async def test_an_offline_unit_serves_what_needs_no_medium(array: Array) -> None:
+    host = array.host("a")
+    array.unit.offline = "pulled out"
+    array.unit.refresh()
+    assert not host.reads_fast()
+    assert not host.writes_fast()
+    assert await host.fails(READ) == (2, 0x04, 0x12)
+    assert await host.fails(cdb.test_unit_ready()) == (2, 0x04, 0x12)
+    assert await host.run(cdb.inquiry())
+    assert await host.run(cdb.persistent_reserve_in(op.SA_READ_KEYS)) == bytes(8)
+    array.unit.offline = ""
+    array.unit.refresh()
+    assert host.reads_fast()
+
+
+# Ranges for one command alone
+
+
+async def test_who_has_a_range_alone_is_waited_for(array: Array) -> None:
+    a, b = array.host("a"), array.host("b")
+    async with array.unit.exclusively(0, 8):
+        assert array.unit.busy
+        assert not a.reads_fast()
+        reading, writing = a.begin(READ), b.begin(WRITE, BLOCK)
+        elsewhere = a.begin(cdb.read_10(100, 1))
+        other = b.begin(cdb.test_unit_ready())
+        await settle()
+        assert [ended(one) for one in (reading, writing, elsewhere, other)] == [False, False, True, True]
+    await settle()
+    assert ended(reading)
+    assert ended(writing)
+    assert a.reads_fast()
+    assert await a.run(READ) == BLOCK
+    assert not array.unit.busy
+
+
+async def test_a_command_that_was_aborted_while_it_waited_does_nothing(array: Array) -> None:
+    host = array.host("a")
+    async with array.unit.exclusively(0, 8):
+        writing = host.begin(WRITE, BLOCK)
+        await settle()
+        writing.state = ABORTED
+    await settle()
+    assert ended(writing)
+    assert await host.run(READ) == bytes(512)
+
+
+async def test_a_refused_command_lets_go_of_its_range(array: Array) -> None:
+    host = array.host("a")
+    async with array.unit.exclusively(0, 8):
+        beyond = host.begin(cdb.write_same_16(0, 1, unmap=True), BLOCK)
+        await settle()
+    await settle()
+    assert ended(beyond)
+    async with array.unit.exclusively(0, 2048):
+        assert array.unit.busy
+
+
+# ORDERED and HEAD OF QUEUE
+
+
+async def test_an_ordered_command_among_simple_ones(array: Array) -> None:
+    a, b = array.host("a"), array.host("b")
+    async with array.unit.exclusively(0, 8):
+        first = a.begin(READ)
+        await settle()
+        ordered = a.begin(cdb.test_unit_ready(), flags=o.ATTR_ORDERED)
+        later, theirs = a.begin(cdb.test_unit_ready()), b.begin(cdb.read_10(100, 1))
+        head = a.begin(cdb.test_unit_ready(), flags=o.ATTR_HEAD_OF_QUEUE)
+        await settle()
+        assert [ended(one) for one in (first, ordered, later, theirs, head)] == [
+            False,
+            False,
+            False,
+            False,
+            True,
+        ]
+        assert not b.reads_fast()
+    await settle()
+    assert all(ended(one) for one in (first, ordered, later, theirs))
+    assert a.reads_fast()
+    assert b.reads_fast()
+
+
+async def test_an_ordered_command_with_nothing_before_it_runs_at_once(array: Array) -> None:
+    host = array.host("a")
+    assert ended(host.begin(READ, flags=o.ATTR_ORDERED))
+    assert not array.unit.task_set.barriers
+    assert ended(host.begin(cdb.read_10(1 << 20, 1), flags=o.ATTR_ORDERED))  # refused, and no barrier left
+    assert not array.unit.task_set.barriers
+
+
+async def test_preempt_and_abort_lets_parked_commands_go(array: Array) -> None:
+    host = array.host("a")
+    async with array.unit.exclusively(0, 8):
+        first = host.begin(READ)
+        await settle()
+        ordered = host.begin(cdb.test_unit_ready(), flags=o.ATTR_ORDERED)
+        parked = host.begin(WRITE, BLOCK)
+        parked.state = ABORTED
+        array.unit.task_set.let_go_of_aborted()
+        assert [ended(one) for one in (first, ordered, parked)] == [False, False, True]
+    await settle()
+    assert await host.run(READ) == bytes(512)
