@@ -9,7 +9,7 @@ from PySide6.QtTest import QTest
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.models.mapping_matrix import ANYONE
 from san_console.gui.views.serve import ServePage
-from san_console.gui.views.serve_luns import LunsTab
+from san_console.gui.views.serve_luns import LunsTab, _flags, _state, _used
 from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
 from san_console.gui.views.serve_sessions import ConnectedTab
@@ -434,3 +434,72 @@ def test_clearing_reservations_names_whom_it_hits() -> None:
         dialog.accept_button.click()
         bench.settle()
         assert {row.reservation.lun_name for row in tab.model.objects()} == {"db-log"}
+
+
+def luns_tab(bench: PageBench[ServePage]) -> LunsTab:
+    bench.page.details.open("luns")
+    bench.settle()
+    tab = bench.page.details.current
+    assert isinstance(tab, LunsTab)
+    return tab
+
+
+def test_a_lun_that_fills_up_says_so() -> None:
+    with open_page(ServePage) as bench:
+        tab = luns_tab(bench)
+        shown = {lun.name: (_used(lun), _state(lun), _flags(lun)) for lun in tab.model.objects()}
+        assert shown["vm-store"] == ("84%", "filling up", "thin")
+        assert shown["db-log"][2] == "no write cache"
+
+
+def test_a_lun_is_taken_offline_after_asking_and_comes_back() -> None:
+    with open_page(ServePage) as bench:
+        tab = luns_tab(bench)
+        tab.table.select_id("lun-db-data")
+        tab._take_offline()
+        dialog = bench.dialog()
+        labels = " ".join(label.text() for label in dialog.findChildren(type(bench.page.title_label)))
+        assert f"{DB} from" in labels
+        dialog.accept_button.click()
+        bench.settle()
+        lun = bench.host.get("local_targets", PROD).luns[0]
+        assert (lun.online, lun.state) == (False, "offline")
+        assert [rule for rule in bench.host.get("local_targets", PROD).mappings if rule.lun_id == lun.id]
+        tab._take_online()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD).luns[0].state == "online"
+
+
+def test_a_lun_only_grows() -> None:
+    with open_page(ServePage) as bench:
+        tab = luns_tab(bench)
+        tab.table.select_id("lun-db-log")
+        tab._grow()
+        dialog = bench.dialog()
+        assert dialog.accept_button.isEnabled()  # as large as the file is by now
+        for wrong in ("1 GiB", "64G", "much", "70000000001"):
+            dialog.line.setText(wrong)
+            assert not dialog.accept_button.isEnabled(), wrong
+        dialog.line.setText("128 GiB")
+        dialog.accept_button.click()
+        bench.settle()
+        assert bench.host.get("local_targets", PROD).luns[1].size_bytes == 128 << 30
+
+
+def test_properties_of_a_lun_are_changed() -> None:
+    with open_page(ServePage) as bench:
+        tab = luns_tab(bench)
+        tab.table.select_id("lun-vm-store")
+        tab.change_button.click()
+        dialog = bench.dialog()
+        assert dialog.properties.threshold.value() == 80
+        dialog.properties.threshold.setValue(90)
+        dialog.properties.write_cache.setChecked(False)
+        dialog.properties.texts["product"].setText("STORE")
+        dialog.accept_button.click()
+        bench.settle()
+        for asked in bench.dialogs():
+            asked.accept_button.click()
+            bench.settle()
+        lun = bench.host.get("local_targets", PROD).luns[2]
+        assert (lun.soft_threshold_percent, lun.write_cache, lun.product) == (90, False, "STORE")

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWid
 
 from san_console.api.serving_objects import BackstoreKind, LocalLun
 from san_console.gui.dialogs.base import BaseDialog
+from san_console.gui.dialogs.lun_properties import LunProperties, form_label
 from san_console.gui.models.sizes import parse_size
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import horizontal, vertical
@@ -70,9 +71,17 @@ class LunFields(QWidget):
         for label, shown, named in fields:
             if named is not None:
                 named.setAccessibleName(label)
-            self._labels[shown] = PlainLabel(label, style="muted")
+            self._labels[shown] = form_label(label)
             form.addRow(self._labels[shown], shown)
         outer.addLayout(form)
+        self.more = QCheckBox(self.tr("More: cache, warnings, what initiators read about it"))
+        self.properties = LunProperties(LocalLun(id="", name="", kind="file"))
+        self.properties.hide()
+        self.more.toggled.connect(self._show_more)
+        outer.addWidget(self.more)
+        outer.addWidget(self.properties)
+        self.thin.toggled.connect(self._show_kind)
+        self.block.currentIndexChanged.connect(self._show_kind)
         self.kind.currentIndexChanged.connect(self._show_kind)
         self.create_file.toggled.connect(self._show_kind)
         for line in (self.name, self.path.line, self.size_line):
@@ -89,7 +98,14 @@ class LunFields(QWidget):
         ):
             widget.setVisible(on)
             self._labels[widget].setVisible(on)
+        self.properties.set_kind(thin=self.thin.isChecked(), block_bytes=int(self.block.currentData()))
         self.changed.emit()
+
+    def _show_more(self, shown: bool) -> None:
+        self.properties.setVisible(shown)
+        window = self.window()
+        if shown and window is not self:
+            window.adjustSize()
 
     def problem(self) -> str:
         """What is missing, as a sentence; empty when it is complete."""
@@ -117,7 +133,7 @@ class LunFields(QWidget):
         """Only to be asked for when there is no `problem`."""
         kind: BackstoreKind = self.kind.currentData()
         sized = not self.size_line.isHidden()
-        return LocalLun(
+        lun = LocalLun(
             id=f"lun-{secrets.token_hex(4)}",
             name=self.name.text().strip(),
             kind=kind,
@@ -128,6 +144,7 @@ class LunFields(QWidget):
             thin=self.thin.isChecked(),
             create=kind == "file" and self.create_file.isChecked(),
         )
+        return self.properties.apply_to(lun)
 
 
 class AddLunDialog(BaseDialog):
@@ -144,7 +161,7 @@ class AddLunDialog(BaseDialog):
         super().__init__(
             self.tr("Add a LUN to {target_name}").format(target_name=target_name),
             self.tr("Add LUN"),
-            width_px=580,
+            width_px=600,
             parent=parent,
         )
         self._on_lun = on_lun

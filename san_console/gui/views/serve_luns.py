@@ -1,4 +1,4 @@
-"""The LUNs of a served target, mapped or not."""
+"""The LUNs of a served target, mapped or not: what they are made of, how full they are, whether they work."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 from PySide6.QtWidgets import QMenu
 
+from san_console.api.methods import GrowLun, LunOf, SetLunOnline
 from san_console.api.serving_objects import LocalLun, LocalTarget
 from san_console.gui import words
 from san_console.gui.context import Context
+from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.dialogs.lun_properties import EditLunDialog, GrowLunDialog
 from san_console.gui.models.columns import Column
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import translate
@@ -18,17 +21,18 @@ from san_console.gui.views.serve_changes import propose
 from san_console.gui.views.serve_table import TablePart
 from san_console.gui.widgets.buttons import Button, enable
 from san_console.gui.widgets.empty import EmptyState
-from san_console.gui.widgets.menus import add_action
+from san_console.gui.widgets.menus import add_action, popup
+from san_console.names.display import visible
 
 
 class LunsTab(TablePart):
-    """The LUNs of a target, mapped or not."""
+    """Add, change, grow, take offline and online, remove."""
 
     def __init__(self, context: Context, on_add: Callable[[], object]) -> None:
         super().__init__(
             context,
             self.tr("LUNs of the target"),
-            _lun_columns(),
+            _columns(),
             EmptyState(
                 "database",
                 self.tr("No LUNs yet"),
@@ -37,10 +41,15 @@ class LunsTab(TablePart):
                 on_add,
             ),
         )
+        self.change_button = Button(self.tr("Change…"), self._edit, icon="pencil", tip="F2")
+        self.more_button = Button(self.tr("More"), self._more, icon="ellipsis")
+        self.more_button.setAccessibleName(self.tr("More about the LUN"))
         self.remove_button = Button(self.tr("Remove LUN…"), self._remove, kind="danger", tip="Del")
-        self.head.addWidget(self.remove_button)
+        for button in (self.remove_button, self.more_button, self.change_button):
+            self.head.addWidget(button)
         self.head.addWidget(Button(self.tr("Add LUN…"), on_add, icon="plus"))
         self.table.delete_asked.connect(self._remove)
+        self.table.doubleClicked.connect(lambda _index: self._edit())
 
     def show_object(self, item: Any) -> None:
         self.target = item if isinstance(item, LocalTarget) else None
@@ -51,20 +60,152 @@ class LunsTab(TablePart):
         self.note.setText(f"{words.counted(len(luns), 'LUN')}, {total}" if luns else "")
         self.chosen()
 
+    def lun(self) -> LocalLun | None:
+        """The selected one."""
+        found = self.table.current_object()
+        return found if isinstance(found, LocalLun) else None
+
     def chosen(self) -> None:
-        lun = self.table.current_object()
-        enable(self.remove_button, lun is not None, self.tr("Select a LUN"))
-        self.failure.show_problem(lun.problem if isinstance(lun, LocalLun) else None)
+        lun = self.lun()
+        for button in (self.remove_button, self.change_button, self.more_button):
+            enable(button, lun is not None, self.tr("Select a LUN"))
+        self.failure.show_problem(lun.problem if lun is not None else None)
 
     def fill_menu(self, menu: QMenu) -> None:
-        if self.table.current_object() is not None:
-            add_action(
-                menu, self.tr("Remove LUN…"), self._remove, icon="trash-2", shortcut="Del", danger=True
+        lun = self.lun()
+        if lun is None:
+            return
+        add_action(menu, self.tr("Change…"), self._edit, icon="pencil", shortcut="F2")
+        add_action(menu, self.tr("Grow…"), self._grow, icon="chevron-up")
+        if lun.online and lun.state == "offline":
+            add_action(menu, self.tr("Try to open it again"), self._retry, icon="rotate-cw")
+        if lun.online:
+            add_action(menu, self.tr("Take offline…"), self._take_offline, icon="power")
+        else:
+            add_action(menu, self.tr("Take online"), self._take_online, icon="power")
+        add_action(menu, self.tr("Remove LUN…"), self._remove, icon="trash-2", shortcut="Del", danger=True)
+
+    def _more(self) -> None:
+        menu = QMenu(self)
+        self.fill_menu(menu)
+        popup(menu, self.more_button.mapToGlobal(self.more_button.rect().bottomLeft()))
+
+    def _users(self, lun: LocalLun) -> list[str]:
+        """The sessions that see the LUN now, for the question before it is taken away."""
+        target = self.target
+        if target is None:
+            return []
+        numbers = {rule.lun for rule in target.mappings if rule.lun_id == lun.id}
+        return [
+            visible(
+                self.tr("{initiator} from {address} is connected to it").format(
+                    initiator=session.initiator, address=session.address
+                )
+            )
+            for session in self.host.values("target_sessions")
+            if session.target == target.id and numbers & set(session.luns)
+        ]
+
+    def _edit(self) -> None:
+        target, lun = self.target, self.lun()
+        if target is None or lun is None:
+            return
+
+        def change(dialog: EditLunDialog, new: LocalLun) -> None:
+            dialog.finished_ok()
+            luns = [new if one.id == new.id else one for one in target.luns]
+            propose(
+                self.context,
+                self,
+                target,
+                msgspec.structs.replace(target, luns=luns),
+                question=self.tr("Change the LUN {name}?").format(name=lun.name),
+                verb=self.tr("Change LUN"),
+                said=self.tr("{name} was changed.").format(name=new.name),
+                failed=self.failure.show_problem,
             )
 
+        EditLunDialog(lun, change, parent=self).open()
+
+    def _grow(self) -> None:
+        target, lun = self.target, self.lun()
+        if target is None or lun is None:
+            return
+
+        def grow(dialog: GrowLunDialog, size_bytes: int) -> None:
+            def done(changed: LocalTarget) -> None:
+                dialog.finished_ok()
+                size = next((one.size_bytes for one in changed.luns if one.id == lun.id), 0)
+                said = self.tr("{name} has {size} now.").format(name=lun.name, size=words.size(size))
+                self.context.window.say(said, "good")
+
+            self.host.call(
+                "serving.grow_lun",
+                GrowLun(target=target.id, lun_id=lun.id, size_bytes=size_bytes),
+                done,
+                dialog.finished_badly,
+                owner=dialog,
+            )
+
+        GrowLunDialog(lun, grow, parent=self).open()
+
+    def _retry(self) -> None:
+        target, lun = self.target, self.lun()
+        if target is None or lun is None:
+            return
+        self.host.call(
+            "serving.retry_lun",
+            LunOf(target=target.id, lun_id=lun.id),
+            lambda _target: self.context.window.say(
+                self.tr("{name} is online again.").format(name=lun.name), "good"
+            ),
+            self.failure.show_problem,
+            owner=self,
+        )
+
+    def _take_online(self) -> None:
+        target, lun = self.target, self.lun()
+        if target is None or lun is None:
+            return
+        self.host.call(
+            "serving.lun_online",
+            SetLunOnline(target=target.id, lun_id=lun.id, online=True),
+            lambda _target: self.context.window.say(
+                self.tr("{name} is online again.").format(name=lun.name), "good"
+            ),
+            self.failure.show_problem,
+            owner=self,
+        )
+
+    def _take_offline(self) -> None:
+        target, lun = self.target, self.lun()
+        if target is None or lun is None:
+            return
+
+        def offline(dialog: Confirmation) -> None:
+            self.host.call(
+                "serving.lun_online",
+                SetLunOnline(target=target.id, lun_id=lun.id, online=False),
+                lambda _target: dialog.finished_ok(),
+                dialog.finished_badly,
+                owner=dialog,
+            )
+
+        Confirmation(
+            self.tr("Take {name} offline?").format(name=lun.name),
+            self.tr("Take offline"),
+            offline,
+            text=self.tr(
+                "Its initiators cannot read or write it until it is online again. Its mappings and its data "
+                "stay."
+            ),
+            consequences=self._users(lun),
+            parent=self,
+        ).open()
+
     def _remove(self) -> None:
-        lun, target = self.table.current_object(), self.target
-        if not isinstance(lun, LocalLun) or target is None:
+        target, lun = self.target, self.lun()
+        if lun is None or target is None:
             return
         new = msgspec.structs.replace(
             target,
@@ -85,11 +226,57 @@ class LunsTab(TablePart):
         )
 
 
-def _lun_tone(lun: LocalLun) -> Tone:
-    return "good" if lun.state == "online" else "bad"
+def _state_tone(lun: LocalLun) -> Tone:
+    if lun.state == "offline":
+        return "bad" if lun.online else "muted"
+    return "warning" if lun.threshold_reached else "good"
 
 
-def _lun_columns() -> list[Column]:
+def _state(lun: LocalLun) -> str:
+    if lun.state == "online" and lun.threshold_reached:
+        return translate("serve_luns", "filling up")
+    return lun.state
+
+
+def _share(lun: LocalLun) -> float | None:
+    return (
+        min(lun.used_bytes / lun.size_bytes, 1.0) if lun.used_bytes is not None and lun.size_bytes else None
+    )
+
+
+def _used(lun: LocalLun) -> str:
+    share = _share(lun)
+    return words.NONE if share is None else f"{share:.0%}"
+
+
+def _used_words(lun: LocalLun) -> str:
+    if lun.used_bytes is None:
+        return translate("serve_luns", "It cannot be told how much of it is in use.")
+    text = translate("serve_luns", "{used} of {size} in use").format(
+        used=words.size(lun.used_bytes), size=words.size(lun.size_bytes)
+    )
+    if lun.soft_threshold_percent:
+        text += translate("serve_luns", "; initiators are warned from {percent} % on").format(
+            percent=lun.soft_threshold_percent
+        )
+    return text
+
+
+def _flags(lun: LocalLun) -> str:
+    return ", ".join(
+        text
+        for text, on in (
+            (translate("serve_luns", "read-only"), lun.read_only),
+            (translate("serve_luns", "thin"), lun.thin),
+            (translate("serve_luns", "no write cache"), not lun.write_cache),
+            (translate("serve_luns", "512e"), lun.block_bytes < lun.physical_block_bytes),
+            (translate("serve_luns", "4K blocks"), lun.block_bytes == 4096),
+        )
+        if on
+    )
+
+
+def _columns() -> list[Column]:
     return [
         Column("name", translate("serve_luns", "Name"), lambda lun: lun.name, strong=True, width=104),
         Column("kind", translate("serve_luns", "Made of"), lambda lun: lun.kind, width=72),
@@ -99,37 +286,28 @@ def _lun_columns() -> list[Column]:
             lambda lun: words.size(lun.size_bytes),
             sort=lambda lun: lun.size_bytes,
             right=True,
-            width=84,
+            width=76,
         ),
         Column(
-            "flags",
-            translate("serve_luns", "Flags"),
-            lambda lun: ", ".join(
-                text
-                for text, on in (
-                    (translate("serve_luns", "read-only"), lun.read_only),
-                    (translate("serve_luns", "thin"), lun.thin),
-                )
-                if on
-            ),
-            muted=True,
-            width=90,
+            "used",
+            translate("serve_luns", "Used"),
+            _used,
+            sort=lambda lun: _share(lun) or 0.0,
+            kind="progress",
+            detail=_share,
+            tone=lambda lun: "warning" if lun.threshold_reached else "accent",
+            tooltip=_used_words,
+            width=112,
         ),
-        Column(
-            "state",
-            translate("serve_luns", "State"),
-            lambda lun: lun.state,
-            kind="state",
-            tone=_lun_tone,
-            width=90,
-        ),
+        Column("flags", translate("serve_luns", "Kind"), _flags, tooltip=_flags, muted=True, width=120),
+        Column("state", translate("serve_luns", "State"), _state, kind="state", tone=_state_tone, width=96),
         Column(
             "path",
             translate("serve_luns", "Path"),
             lambda lun: lun.path or words.NONE,
             mono=True,
             elide_middle=True,
-            width=160,
+            width=150,
             stretch=True,
         ),
         Column(
@@ -139,6 +317,15 @@ def _lun_columns() -> list[Column]:
             mono=True,
             elide_middle=True,
             width=170,
+            hidden=True,
+        ),
+        Column(
+            "serial",
+            translate("serve_luns", "Serial number"),
+            lambda lun: lun.unit_serial or lun.serial,
+            mono=True,
+            width=140,
+            hidden=True,
         ),
         Column(
             "block",
