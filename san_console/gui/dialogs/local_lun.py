@@ -51,7 +51,7 @@ class LunFields(QWidget):
         for size in (512, 4096):
             self.block.addItem(self.tr("{size:,} bytes").format(size=size), size)
         self.read_only = QCheckBox(self.tr("Read-only for everyone"))
-        self.thin = QCheckBox(self.tr("Thin: unused blocks take no space"))
+        self.thin = QCheckBox(self.tr("Thin: takes space as it fills"))
         checks = horizontal(gap=16)
         checks.addWidget(self.read_only)
         checks.addWidget(self.thin)
