@@ -130,7 +130,7 @@ class OperationalLimits(msgspec.Struct, kw_only=True):
     default_time2retain_s: int = 20
     login_timeout_s: float = 15.0
     nop_in_interval_s: float = 15.0
-    nop_in_timeout_s: float = 30.0
+    nop_in_timeout_s: float = 60.0
 
 
 class IsnsRegistration(msgspec.Struct, kw_only=True):

@@ -44,7 +44,7 @@ def differences(
             return found
         old = LocalTarget(id=new.id)
     else:
-        fields = _changed(
+        fields = field_changes(
             {name: _word(getattr(old, name)) for name in _WHOLE},
             {name: _word(getattr(new, name)) for name in _WHOLE},
         )
@@ -76,7 +76,7 @@ def _compared(target: str, kind: ChangedKind, before: Described, after: Describe
     for key, (name, fields) in before.items():
         if key not in after:
             found.append(ObjectChange(target=target, kind=kind, name=name, action="removed"))
-        elif changed := _changed(fields, after[key][1]):
+        elif changed := field_changes(fields, after[key][1]):
             found.append(
                 ObjectChange(target=target, kind=kind, name=after[key][0], action="changed", fields=changed)
             )
@@ -87,7 +87,8 @@ def _compared(target: str, kind: ChangedKind, before: Described, after: Describe
     return found
 
 
-def _changed(before: Fields, after: Fields) -> list[FieldChange]:
+def field_changes(before: Fields, after: Fields) -> list[FieldChange]:
+    """Those that differ."""
     names = dict.fromkeys((*before, *after))
     return [
         _field(name, before.get(name, ""), after.get(name, ""))

@@ -20,6 +20,7 @@ from san_console.api.methods import AddTarget, QueryEvents, Subscribed, TrialRes
 from san_console.api.problems import ApiProblem
 from san_console.engine.context import EngineContext
 from san_console.engine.discovery import Discovery
+from san_console.engine.discovery_access import DiscoveryAccess
 from san_console.engine.events import EventLog
 from san_console.engine.handlers import answer
 from san_console.engine.identities import Identities
@@ -33,10 +34,12 @@ from san_console.engine.probing import probe_portals
 from san_console.engine.registrations import Registrations
 from san_console.engine.secret_store import EngineSecrets
 from san_console.engine.serving import Serving
+from san_console.engine.serving_actions import ServingActions
 from san_console.engine.sessions import Sessions, login_with
 from san_console.engine.state import StateStore
 from san_console.engine.statistics import Sampler
 from san_console.engine.subscribers import Subscriber
+from san_console.engine.target_documents import TargetDocuments
 from san_console.engine.targets import TargetStore
 from san_console.host import network
 from san_console.names.errors import NamesError
@@ -63,6 +66,9 @@ class Engine:
     lun_jobs: LunJobs
     sessions: Sessions
     serving: Serving
+    actions: ServingActions
+    discovery_access: DiscoveryAccess
+    documents: TargetDocuments
     nameservers: NameServers
     lab: Lab
 
@@ -100,6 +106,9 @@ class Engine:
         self.lun_jobs = LunJobs(self.context, self.luns)
         self.sessions = Sessions(self.context, self.targets, self.identities, self.luns)
         self.serving = Serving(self.context, self.identities, self.sessions.own_isids)
+        self.actions = ServingActions(self.context, self.identities, self.serving)
+        self.discovery_access = DiscoveryAccess(self.context, self.identities, self.serving)
+        self.documents = TargetDocuments(self.context, self.serving, self.discovery_access)
         self.nameservers = NameServers(self.context)
         self.registrations = Registrations(self.context, self.serving.show)
         self.lab = Lab(
@@ -124,10 +133,12 @@ class Engine:
             self.discovery.identity_usage,
             self.sessions.identity_usage,
             self.serving.identity_usage,
+            self.discovery_access.identity_usage,
         ):
             self.identities.add_usage(usage)
         self.sampler.add_probe(self.sessions.samples)
         self.sampler.add_probe(self.serving.sessions.samples)
+        self.sampler.add_probe(self.serving.view.probe)
         self.sampler.is_counted_elsewhere = self.serving.sessions.is_own
         self.sampler.on_samples = self._send_samples
         self.serving.on_served = lambda target: self._spawn(self.registrations.follow(target))
@@ -154,7 +165,9 @@ class Engine:
         await self._server.start()
         self.sampler.start()
         context.events.add("engine_started", f"The engine {context.info.version} runs.")
+        await self.discovery_access.close_until_known()
         self._spawn(self._watch_network())
+        self._spawn(self.serving.view.keep_measuring())
         self._spawn(self._bring_up())
 
     async def listen_again(self) -> None:
@@ -285,11 +298,17 @@ class Engine:
         if first or self._brought_up:
             self._brought_up = True
             self._spawn(self.serving.start_enabled(chap=True))
+            self._spawn(self.discovery_access.take_secrets())
             self.sessions.log_in_favourites()
 
     async def _identity_changed(self, identity_id: str) -> None:
         await self.sessions.take_new_secrets(identity_id)
         await self.serving.take_new_secrets(identity_id)
+        if identity_id in (
+            *self.discovery_access.current.identity_ids,
+            self.discovery_access.current.mutual_identity_id,
+        ):
+            await self.discovery_access.take_secrets()
         # And what could not be brought up for want of this secret.
         self._secrets_readable()
 

@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
-import msgspec
-
-from san_console.api.methods import AskAccess, RemoveLocalTarget, SaveLocalTarget, SetEnabled
-from san_console.api.problems import ApiProblem, Problem
+from san_console.api.methods import (
+    RemoveLocalTarget,
+    SaveLocalTarget,
+    SetEnabled,
+)
+from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import (
     Consequence,
-    EffectiveAccess,
-    HiddenLun,
-    LocalLun,
     LocalTarget,
-    SeenLun,
 )
+from san_console.engine.change_history import ChangeHistory, DiscoveryChap
 from san_console.engine.consequences import consequences
 from san_console.engine.context import EngineContext
 from san_console.engine.identities import Identities
 from san_console.engine.problems import problem_of
-from san_console.engine.serving_config import access_config, backstore_spec, checked, target_config
+from san_console.engine.reservation_store import StateReservations
+from san_console.engine.serving_config import checked, storage_of, target_config
+from san_console.engine.serving_view import ServingView
 from san_console.engine.target_sessions import TargetSessions
+from san_console.engine.target_transition import Transition, Wanted
 from san_console.names.display import visible
-from san_console.names.errors import NamesError
-from san_console.names.iscsi_name import normalise
-from san_console.target.access import effective_access
-from san_console.target.backstores import open_backstore
-from san_console.target.config import TargetConfig, without_luns
-from san_console.target.errors import BackstoreError, TargetError
+from san_console.target.config import TargetConfig
+from san_console.target.errors import TargetError
 from san_console.target.events import TargetEvent
 from san_console.target.server import TargetServer
 
 log = logging.getLogger(__name__)
 
-_NOT_OPEN: Final = Problem(
-    code="storage",
-    message="The LUN is not open.",
-    side="this machine",
-    check="its file or device, then serve the target again",
-)
+_MEDIUM_EVENTS = frozenset({"backstore_error", "lun_offline", "lun_online", "threshold_reached"})
 
 
 class Serving:
@@ -59,12 +48,16 @@ class Serving:
     ) -> None:
         self._context = context
         self._identities = identities
-        self.server = TargetServer(self._happened)
+        self.reservations = StateReservations(context.state, self._is_kept)
+        self.server = TargetServer(self._happened, reservation_store=self.reservations)
         self.sessions = TargetSessions(context, self.server, own_isids)
+        self.view = ServingView(context, self.server, self.sessions.all)
+        self.history = ChangeHistory(context)
         self.on_served: Callable[[LocalTarget], None] | None = None
         """Called when a target is served or has changed."""
         self.on_stopped: Callable[[str], None] | None = None
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
+        """Held while targets change: what was looked at under it stays so."""
         for target in context.state.load("local_target", LocalTarget):
             target.state = "stopped"
             target.problem = None
@@ -77,28 +70,29 @@ class Serving:
         """Serve what is enabled and not served: with `chap` the targets that need secrets, without it the
         others, which do not wait for a keyring. What is broken is shown, not fatal.
         """
-        for target in list(self._all()):
-            async with self._changing:
-                if target.enabled and bool(target.identities_in_use()) == chap and target.state != "serving":
-                    await self._serve_what_works(target)
+        async with self.changing:
+            wanted = [
+                target
+                for target in self.all()
+                if target.enabled and bool(target.identities_in_use()) == chap and target.state != "serving"
+            ]
+            await self._serve_kept(wanted)
 
     async def take_new_secrets(self, identity_id: str) -> None:
         """An identity was changed: the next login has to prove what it is now."""
-        for target in list(self._all()):
+        for target in list(self.all()):
             if identity_id not in target.identities_in_use():
                 continue
-            async with self._changing:
-                served = self._config_of(target.id)
-                if served is None:
-                    continue
-                config = await target_config(target, self._identities, served=served)
-                await self.server.update(without_luns(config, {lun.id for lun in served.luns}))
+            async with self.changing:
+                served = self.view.config_of(target.id)
+                if served is not None:
+                    config = await target_config(target, self._identities, old=target, served=served)
+                    await self.server.update(config)
 
     def plan(self, params: SaveLocalTarget) -> list[Consequence]:
         """What `create` or `change` with this target would do. Raises ApiProblem `bad-request`."""
         new = checked(params.target)
-        old = self._get(new.id)
-        return consequences(old, new, self.sessions.of(new.id), self._identities.users())
+        return consequences(self.get(new.id), new, self.sessions.of(new.id), self._identities.users())
 
     async def create(self, params: SaveLocalTarget, *, lab: bool = False) -> LocalTarget:
         """Raises ApiProblem `exists`, `bad-request`, `storage`, `port-taken`, `secret-unavailable`; then
@@ -106,66 +100,50 @@ class Serving:
         """
         target = checked(params.target)
         target.lab = lab
-        if self._get(target.id) is not None:
-            raise ApiProblem(
-                "exists",
-                f"There is a local target {visible(target.id)} already.",
-                side="engine",
-                check="choose another name, or change that one",
-            )
-        async with self._changing:
-            try:
-                config = await target_config(target, self._identities)
-                if target.enabled:
-                    await self.server.add(config)
-            except TargetError as error:
-                raise ApiProblem.from_problem(problem_of(error)) from error
-            await self._keep(target)
+        async with self.changing:
+            if self.get(target.id) is not None:
+                raise ApiProblem(
+                    "exists",
+                    f"There is a local target {visible(target.id)} already.",
+                    side="engine",
+                    check="choose another name, or change that one",
+                )
+            await self.transition({target.id: target}, "" if lab else f"{target.id} was created")
         return target
 
     async def change(self, params: SaveLocalTarget) -> LocalTarget:
         """Raises the same as `create`, and `unknown-object`; then nothing has changed."""
         target = checked(params.target)
-        old = self.find(target.id)
-        target.lab = old.lab
-        async with self._changing:
-            served = self._config_of(target.id)
-            try:
-                config = await target_config(target, self._identities, served=served)
-                if not target.enabled:
-                    if served is not None:
-                        await self._stop(target.id)
-                elif served is not None:
-                    await self.server.update(config)
-                else:
-                    await self.server.add(config)
-            except TargetError as error:
-                self._refresh(old)
-                raise ApiProblem.from_problem(problem_of(error)) from error
-            await self._keep(target)
+        async with self.changing:
+            target.lab = self.find(target.id).lab
+            await self.transition({target.id: target}, f"{target.id} was changed")
         return target
 
     async def set_enabled(self, params: SetEnabled) -> LocalTarget:
         """Start or stop serving; LUNs that cannot be opened are shown as offline."""
-        target = self.find(params.id)
-        async with self._changing:
+        async with self.changing:
+            target = self.find(params.id)
+            if target.enabled != params.enabled:
+                self._note(f"{target.id} was {'enabled' if params.enabled else 'disabled'}", [target])
             target.enabled = params.enabled
             if not params.enabled:
-                if self._config_of(target.id) is not None:
+                if self.view.config_of(target.id) is not None:
                     await self._stop(target.id)
                 target.state = "stopped"
                 target.problem = None
-            elif self._config_of(target.id) is None or any(lun.state == "offline" for lun in target.luns):
-                await self._serve_what_works(target)
-            await self._keep(target)
+            elif self.view.config_of(target.id) is None:
+                await self._serve_kept([target])
+            else:
+                await self._retry_all(target)
+            await self.keep([target])
         return target
 
     async def remove(self, params: RemoveLocalTarget) -> None:
         """Raises ApiProblem `unknown-object`, `in-use` while initiators are logged in and `force` is not set.
         The files of its LUNs stay.
         """
-        target = self.find(params.id)
-        async with self._changing:
+        async with self.changing:
+            target = self.find(params.id)
             hit = [one for one in self.sessions.of(target.id) if one.session_type == "normal"]
             if hit and not params.force:
                 raise ApiProblem(
@@ -175,74 +153,30 @@ class Serving:
                     check="log them out first, or remove the target all the same",
                     details={"initiators": "\n".join(one.initiator for one in hit)},
                 )
-            if self._config_of(target.id) is not None:
-                await self._stop(target.id)
-            self._context.registry.remove("local_targets", target.id)
-            self._context.state.delete("local_target", target.id)
-            await self._context.state.settled()
-        self._identities.refresh_usage()
+            await self.transition({target.id: None}, "" if target.lab else f"{target.id} was removed")
 
-    async def disconnect(self, session_id: str, cid: int | None = None) -> None:
-        """End a session, or one connection of it; its initiator may come back. Raises ApiProblem
-        `unknown-object`.
-        """
-        try:
-            await self.server.disconnect(self.sessions.library_id(session_id), cid)
-        except TargetError as error:
-            raise ApiProblem.from_problem(problem_of(error)) from None
-        self.sessions.refresh()
+    # what there is
 
-    def access(self, params: AskAccess) -> EffectiveAccess:
-        """What an initiator may do and see, by the code that the login uses; also of a target that is not
-        served. Raises ApiProblem `unknown-object`, `bad-request`.
-        """
-        target = self.find(params.target)
-        names = {lun.id: lun.name or lun.id for lun in target.luns}
-        try:
-            initiator = normalise(params.initiator, lenient=True)
-            if params.address:
-                ipaddress.ip_address(params.address.partition("%")[0])
-            found = effective_access(
-                access_config(target, self._identities.users()), initiator, params.address
-            )
-        except NamesError as error:
-            raise ApiProblem("bad-request", str(error), side="this side") from None
-        except ValueError:
-            raise ApiProblem(
-                "bad-request", f"{visible(params.address, 60)} is no address.", side="this side"
-            ) from None
-        return EffectiveAccess(
-            allowed=found.allowed,
-            why=found.why,
-            rule=found.rule,
-            chap_users=found.chap_users,
-            mutual_user=found.mutual_user,
-            luns=[
-                SeenLun(
-                    lun=seen.lun,
-                    lun_id=seen.lun_id,
-                    name=names[seen.lun_id],
-                    read_only=seen.read_only,
-                    why=seen.why,
-                )
-                for seen in found.luns
-            ],
-            hidden=[HiddenLun(lun_id=lun_id, name=names[lun_id], why=why) for lun_id, why in found.hidden],
-        )
+    def all(self) -> Iterator[LocalTarget]:
+        return self._context.registry.values("local_targets", LocalTarget)
+
+    def get(self, name: str) -> LocalTarget | None:
+        return self._context.registry.get("local_targets", LocalTarget, name)
 
     def find(self, name: str) -> LocalTarget:
-        target = self._get(name)
+        """Raises ApiProblem `unknown-object`."""
+        target = self.get(name)
         if target is None:
             raise ApiProblem("unknown-object", f"There is no local target {visible(name)}.", side="engine")
         return target
 
     def show(self, target: LocalTarget) -> None:
         """Tell clients that something about a target has changed that need not be kept."""
-        if self._get(target.id) is target:
+        if self.get(target.id) is target:
             self._context.registry.put("local_targets", target)
 
     def identity_usage(self) -> Iterator[tuple[str, str]]:
-        for target in self._all():
+        for target in self.all():
             proofs = [(target.identity_ids, target.mutual_identity_id)]
             proofs += [(row.identity_ids, row.mutual_identity_id) for row in target.access]
             for identity_ids, mutual_id in proofs:
@@ -254,14 +188,90 @@ class Serving:
     async def close(self) -> None:
         await self.server.close()
 
-    def _all(self) -> Iterator[LocalTarget]:
-        return self._context.registry.values("local_targets", LocalTarget)
+    # inside
 
-    def _get(self, name: str) -> LocalTarget | None:
-        return self._context.registry.get("local_targets", LocalTarget, name)
+    def _is_kept(self, name: str) -> bool:
+        target = self.get(name)
+        return target is None or not target.lab
 
-    def _config_of(self, name: str) -> TargetConfig | None:
-        return next((config for config in self.server.targets() if config.name == name), None)
+    async def transition(self, wanted: Wanted, text: str, discovery: DiscoveryChap | None = None) -> None:
+        """Change targets and keep them, or raise ApiProblem and leave everything as it was. The caller holds
+        `changing`.
+
+        `text` tells of it in the list of what can be undone; empty: it cannot. `discovery`: what it was
+        before, where that is changed with it.
+        """
+        current: Wanted = {name: self.get(name) for name in wanted}
+        work = Transition(self.server, self._identities, current, wanted)
+        try:
+            await work.carry_out()
+        except ApiProblem:
+            self._refresh_all(current)
+            raise
+        kept = any(target is not None and not target.lab for target in (*current.values(), *wanted.values()))
+        step = self.history.add(text, current, discovery) if text and kept else None
+        for name, target in wanted.items():
+            _carry_over(current[name], target)
+            self._put(name, target)
+        try:
+            await self._context.state.settled()
+        except ApiProblem:
+            await work.take_back()
+            if step is not None:
+                self.history.drop(step)
+            for name, target in current.items():
+                self._put(name, target)
+            raise
+        finally:
+            self.sessions.refresh()
+            self._identities.refresh_usage()
+        self._tell_registrations(current, wanted)
+
+    def _put(self, name: str, target: LocalTarget | None) -> None:
+        """A target is as the user wants it (None: there is none): show it, and keep it but for the lab's."""
+        if target is None:
+            self._context.registry.remove("local_targets", name)
+            self._context.state.delete("local_target", name)
+            self.reservations.forget(name)
+            return
+        for lun in target.luns:
+            # From now on a missing file is a problem, and never made anew and empty.
+            lun.create = False
+        self.view.refresh(target)
+        if not target.lab:
+            self._context.state.put("local_target", target.id, target)
+
+    async def keep(self, targets: list[LocalTarget]) -> None:
+        """Targets have changed: show and keep them. Raises ApiProblem `storage`."""
+        for target in targets:
+            self._put(target.id, target)
+        await self._context.state.settled()
+        self._identities.refresh_usage()
+        for target in targets:
+            if target.state == "serving" and self.on_served is not None:
+                self.on_served(target)
+
+    def _tell_registrations(self, current: Wanted, wanted: Wanted) -> None:
+        for name, target in wanted.items():
+            old = current[name]
+            if old is not None and target is not None:
+                gone = {lun.id for lun in old.luns} - {lun.id for lun in target.luns}
+                self.reservations.forget(name, gone)
+            if target is not None and target.state == "serving":
+                if self.on_served is not None:
+                    self.on_served(target)
+            elif old is not None and old.state == "serving" and self.on_stopped is not None:
+                self.on_stopped(name)
+
+    def _refresh_all(self, targets: Wanted) -> None:
+        for target in targets.values():
+            if target is not None:
+                self.view.refresh(target)
+
+    def _note(self, text: str, targets: list[LocalTarget]) -> None:
+        kept = {target.id: target for target in targets if not target.lab}
+        if kept:
+            self.history.add(text, dict(kept))
 
     async def _stop(self, name: str) -> None:
         await self.server.remove(name, force=True)
@@ -269,86 +279,44 @@ class Serving:
         if self.on_stopped is not None:
             self.on_stopped(name)
 
-    async def _keep(self, target: LocalTarget) -> None:
-        """A target is as the user wants it: show it, and keep it unless it is the lab's."""
-        for lun in target.luns:
-            # From now on a missing file is a problem, and never made anew and empty.
-            lun.create = False
-        self._refresh(target)
-        if not target.lab:
-            self._context.state.put("local_target", target.id, target)
-            await self._context.state.settled()
-        self._identities.refresh_usage()
-        if target.state == "serving" and self.on_served is not None:
-            self.on_served(target)
-
-    async def _serve_what_works(self, target: LocalTarget) -> None:
-        """Serve a target without the LUNs whose storage is missing; these are offline, with the reason."""
-        if self._config_of(target.id) is not None:
-            await self._stop(target.id)
-        broken: dict[str, LocalLun] = {}
-        try:
-            for lun in target.luns:
-                lun.problem = None
-                try:
-                    await self._try_backstore(lun)
-                except TargetError as error:
-                    lun.problem = problem_of(error)
-                    broken[lun.id] = lun
-            if broken and len(broken) == len(target.luns):
-                first = next(iter(broken.values()))
-                assert first.problem is not None
-                raise ApiProblem.from_problem(first.problem)
-            config = await target_config(target, self._identities)
-            await self.server.add(without_luns(config, {lun.id for lun in target.luns} - broken.keys()))
-        except (TargetError, ApiProblem, OSError) as error:
-            target.state = "failed"
-            target.problem = problem_of(error)
-            self._context.events.add_problem(
-                "serving_failed", target.problem, object_kind="local_target", object_id=target.id
-            )
-        else:
-            for lun in broken.values():
-                assert lun.problem is not None
+    async def _serve_kept(self, targets: list[LocalTarget]) -> None:
+        """Serve targets as they were configured; LUNs whose storage is missing are offline."""
+        configs: list[TargetConfig] = []
+        failed: dict[str, BaseException] = {}
+        for target in targets:
+            try:
+                configs.append(await target_config(target, self._identities))
+            except (TargetError, ApiProblem) as error:
+                failed[target.id] = error
+        failed.update(await self.server.add_many(configs))
+        for target in targets:
+            why = failed.get(target.id)
+            if why is not None:
+                target.state = "failed"
+                target.problem = problem_of(why)
                 self._context.events.add_problem(
-                    "lun_offline", lun.problem, object_kind="local_target", object_id=target.id
+                    "serving_failed", target.problem, object_kind="local_target", object_id=target.id
                 )
-        self._refresh(target)
-        if target.state == "serving" and self.on_served is not None:
-            self.on_served(target)
+            self.view.refresh(target)
+            if target.state == "serving" and self.on_served is not None:
+                self.on_served(target)
 
-    async def _try_backstore(self, lun: LocalLun) -> None:
-        """Raises TargetError when the LUN cannot be opened. Memory is not tried: it can."""
-        if lun.kind not in ("file", "block"):
-            return
-        spec = backstore_spec(msgspec.structs.replace(lun, create=False))
-
-        def try_it() -> None:
-            with ThreadPoolExecutor(1) as pool:
-                open_backstore(spec, pool).close()
-
-        await asyncio.to_thread(try_it)
-
-    def _refresh(self, target: LocalTarget) -> None:
-        """Bring what is shown of a target up to date with what is served."""
-        config = self._config_of(target.id)
-        if config is not None:
-            target.state = "serving"
-            target.problem = None
-        elif target.state == "serving":
-            target.state = "stopped"
-        online = {lun.id for lun in config.luns} if config is not None else set()
+    async def _retry_all(self, target: LocalTarget) -> None:
         for lun in target.luns:
-            if lun.id in online:
-                lun.identity, lun.unit_serial = self.server.unit_identity(target.id, lun.id)
-                failure = self.server.backstore_failure(target.id, lun.id)
-                lun.problem = problem_of(BackstoreError(failure)) if failure else None
-                lun.state = "offline" if failure else "online"
-                lun.size_bytes = _size(lun)
-            elif config is not None or lun.problem is not None:
-                lun.state = "offline"
-                lun.problem = lun.problem or _NOT_OPEN
-        self._context.registry.put("local_targets", target)
+            if lun.online and lun.state == "offline":
+                try:
+                    await self.server.retry_lun(target.id, lun.id)
+                except TargetError as error:
+                    log.info("a LUN stays offline", extra={"fields": {"lun": lun.id, "why": str(error)}})
+
+    async def retry(self, name: str, lun_id: str) -> None:
+        """Raises ApiProblem with what is still wrong."""
+        try:
+            await self.server.retry_lun(name, lun_id)
+        except TargetError as error:
+            raise ApiProblem.from_problem(problem_of(error)) from error
+        finally:
+            self.view.refresh(self.find(name))
 
     def _happened(self, event: TargetEvent) -> None:
         """An event of the library."""
@@ -361,7 +329,7 @@ class Serving:
         session_id = details.get("session", "")
         # The name in a refused login is whatever the peer has sent.
         name = details.get("target", "")
-        name = name if self._get(name) is not None else ""
+        name = name if self.get(name) is not None else ""
         self._context.events.add(
             event.kind,
             event.text,
@@ -374,15 +342,15 @@ class Serving:
             at=event.at,
         )
         self.sessions.refresh()
-        target = self._get(name)
-        if event.kind == "backstore_error" and target is not None:
-            self._refresh(target)
+        target = self.get(name)
+        if event.kind in _MEDIUM_EVENTS and target is not None:
+            self.view.refresh(target)
 
 
-def _size(lun: LocalLun) -> int:
-    if lun.kind == "file":
-        try:
-            return os.stat(lun.path).st_size
-        except OSError:
-            return lun.size_bytes
-    return lun.size_bytes
+def _carry_over(old: LocalTarget | None, new: LocalTarget | None) -> None:
+    """What was measured of a LUN that stays, until it is measured again."""
+    before = {lun.id: lun for lun in old.luns} if old is not None else {}
+    for lun in new.luns if new is not None else ():
+        was = before.get(lun.id)
+        if was is not None and storage_of(was) == storage_of(lun):
+            lun.used_bytes, lun.threshold_reached = was.used_bytes, was.threshold_reached

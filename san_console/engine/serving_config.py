@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -70,11 +71,32 @@ def checked(wanted: LocalTarget) -> LocalTarget:
             raise _proves_itself_alone()
     if target.mutual_identity_id and not target.identity_ids:
         raise _proves_itself_alone()
+    target.identity_ids = list(dict.fromkeys(target.identity_ids))
+    for row in target.access:
+        row.identity_ids = list(dict.fromkeys(row.identity_ids))
     target.state = "stopped"
     target.problem = None
     target.registrations = []
     target.lab = False
     return target
+
+
+def refuse_shrinking(old: LocalTarget, new: LocalTarget) -> None:
+    """Raises ApiProblem `bad-request` where a LUN would become smaller: what lies behind its new end is lost,
+    and no initiator expects it.
+    """
+    before = {lun.id: lun for lun in old.luns}
+    for lun in new.luns:
+        was = before.get(lun.id)
+        if was is None or storage_of(was) != storage_of(lun) or not 0 < lun.size_bytes < was.size_bytes:
+            continue
+        raise ApiProblem(
+            "bad-request",
+            f"LUN {describe_lun(old, lun.id)} has {was.size_bytes:,} bytes, and is never made smaller "
+            f"({lun.size_bytes:,} bytes were asked for).",
+            side="this side",
+            check="leave its size as it is, or make another LUN and copy the data",
+        )
 
 
 def _subject(text: str) -> str:
@@ -104,21 +126,19 @@ def backstore_spec(lun: LocalLun) -> BackstoreSpec:
     )
 
 
-def _lun_config(lun: LocalLun, served: TargetConfig | None) -> LunConfig:
-    """LUNs whose storage is as it is served keep that part of the configuration to the letter."""
+def storage_of(lun: LocalLun) -> tuple[object, ...]:
+    """What must stay the same for a LUN to keep its content and its sessions."""
+    return lun.kind, lun.path, lun.block_bytes, lun.read_only, lun.thin
+
+
+def _lun_config(lun: LocalLun, old: LocalLun | None, served: LunConfig | None) -> LunConfig:
+    """Storage that stays as it is served keeps that part of the configuration to the letter; one that is to
+    grow, `old` being smaller, gets its size.
+    """
     spec = backstore_spec(lun)
-    for old in served.luns if served is not None else ():
-        was = old.backstore
-        grows = lun.kind in ("memory", "null") and was.size_bytes != spec.size_bytes
-        same = (was.kind, was.path, was.block_bytes, was.read_only, was.thin) == (
-            spec.kind,
-            spec.path,
-            spec.block_bytes,
-            spec.read_only,
-            spec.thin,
-        )
-        if old.id == lun.id and same and not grows:
-            spec = was
+    if served is not None and old is not None and storage_of(lun) == storage_of(old):
+        grows = old.size_bytes < lun.size_bytes
+        spec = replace(served.backstore, size_bytes=lun.size_bytes) if grows else served.backstore
     return LunConfig(
         lun.id,
         lun.id,  # named by its id, since the user may rename it while it is in use
@@ -137,9 +157,13 @@ def _lun_config(lun: LocalLun, served: TargetConfig | None) -> LunConfig:
 
 
 async def target_config(
-    target: LocalTarget, identities: Identities, *, served: TargetConfig | None = None
+    target: LocalTarget,
+    identities: Identities,
+    *,
+    old: LocalTarget | None = None,
+    served: TargetConfig | None = None,
 ) -> TargetConfig:
-    """The library's configuration, with the secrets.
+    """The library's configuration, with the secrets. `old` is what is `served` now, where something is.
 
     Raises target.errors.ConfigError, and ApiProblem where a CHAP secret cannot be had.
     """
@@ -148,7 +172,24 @@ async def target_config(
         groups = [_portal_group(group) for group in target.portal_groups]
     except NamesError as error:
         raise ApiProblem("bad-request", str(error), side="this side") from None
-    return _config(target, known, groups, [_lun_config(lun, served) for lun in target.luns])
+    before = {lun.id: lun for lun in old.luns} if old is not None else {}
+    at_work = {lun.id: lun for lun in served.luns} if served is not None else {}
+    luns = [_lun_config(lun, before.get(lun.id), at_work.get(lun.id)) for lun in target.luns]
+    return _config(target, known, groups, luns)
+
+
+def try_config(target: LocalTarget) -> None:
+    """Raises ApiProblem where the target could not be served, whatever the secrets and the storage."""
+    known = {one: _made_up(one, one) for one in target.identities_in_use()}
+    try:
+        groups = [_portal_group(group) for group in target.portal_groups]
+        _config(target, known, groups, [_lun_config(lun, None, None) for lun in target.luns])
+    except (TargetError, NamesError) as error:
+        raise ApiProblem.from_problem(problem_of(error)) from None
+
+
+def _made_up(identity_id: str, user: str) -> ChapCredentials:
+    return ChapCredentials(user, Secret(hashlib.sha256(identity_id.encode()).digest()))
 
 
 def access_config(target: LocalTarget, users: Mapping[str, str]) -> TargetConfig:
@@ -157,10 +198,7 @@ def access_config(target: LocalTarget, users: Mapping[str, str]) -> TargetConfig
     `users`: the CHAP names by identity id. The secrets are made up, and no login is ever tried with them.
     Raises target.errors.ConfigError.
     """
-    known = {
-        one: ChapCredentials(users.get(one, one), Secret(hashlib.sha256(one.encode()).digest()))
-        for one in target.identities_in_use()
-    }
+    known = {one: _made_up(one, users.get(one, one)) for one in target.identities_in_use()}
     luns = [
         LunConfig(lun.id, lun.id, BackstoreSpec("null", size_bytes=4096, read_only=lun.read_only))
         for lun in target.luns

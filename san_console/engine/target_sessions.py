@@ -45,6 +45,9 @@ class TargetSessions:
     def library_id(self, shown_id: str) -> str:
         return shown_id.removeprefix(f"{self._run}-")
 
+    def all(self) -> list[TargetSession]:
+        return list(self._context.registry.values("target_sessions", TargetSession))
+
     def of(self, target: str) -> list[TargetSession]:
         self.refresh()
         return [

@@ -101,11 +101,12 @@ async def test_a_file_is_created_once_and_never_again(tmp_path: Path) -> None:
     disk.unlink()
     async with running(tmp_path) as host:
         await host.until(lambda: shown(host).state != "stopped")
-        assert shown(host).state == "failed"
+        assert shown(host).state == "serving"
         assert shown(host).luns[0].state == "offline"
         assert shown(host).luns[0].problem is not None
+        assert [rule.lun for rule in shown(host).mappings] == [0]
         assert not disk.exists()
-        assert host.events("serving_failed")
+        assert host.events("backstore_error")
         disk.write_bytes(bytes(MIB))
         await host.call("serving.set_enabled", SetEnabled(id=NAME, enabled=True))
         assert shown(host).state == "serving"
@@ -127,7 +128,7 @@ async def test_one_missing_file_does_not_keep_the_others_from_being_served(tmp_p
     async with running(tmp_path) as host:
         await host.until(lambda: shown(host).state == "serving")
         assert [lun.state for lun in shown(host).luns] == ["online", "offline"]
-        assert host.events("lun_offline")
+        assert host.events("backstore_error")
         await host.call("sessions.login", Login(target=NAME, portal=shown(host).portals[0]))
         await host.until(lambda: host.all("luns", Lun))
         assert [lun.lun for lun in host.all("luns", Lun)] == [0]
@@ -204,8 +205,9 @@ async def test_chap_is_asked_and_a_refused_initiator_is_seen(tmp_path: Path) -> 
             await foreign(target.portals[0])
         await host.until(lambda: host.events("target_login_failed"))
         assert host.events("target_login_failed")[0].object_id == NAME
-        again = local_target(name="iqn.2026-11.org.example:two", identity_ids=[one.id, one.id])
-        with pytest.raises(ApiProblem, match="same CHAP name"):
+        other = await host.call("identities.save", SaveIdentity(user="alice", secret="another-of-alice"))
+        again = local_target(name="iqn.2026-11.org.example:two", identity_ids=[one.id, other.id])
+        with pytest.raises(ApiProblem, match="same name"):
             await host.call("serving.create", again)
 
 
