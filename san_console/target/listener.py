@@ -41,7 +41,7 @@ class Listener:
         self._on_connection = on_connection
         self._resume: asyncio.TimerHandle | None = None
         # A descriptor in hand, to be given up for the connection that comes when there is none left.
-        self._reserve: socket.socket | None = socket.socket(socket.AF_UNIX)
+        self._reserve: socket.socket | None = socket.socket()
         self._turning_away: asyncio.Task[None] | None = None
         self._loop.add_reader(sock.fileno(), self._accept)
 
@@ -89,7 +89,7 @@ class Listener:
             return
         if self._reserve is None:
             with contextlib.suppress(OSError):  # still none: tried again with the next connection
-                self._reserve = socket.socket(socket.AF_UNIX)
+                self._reserve = socket.socket()
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from san_console.iscsi import login_status
 from san_console.iscsi.errors import RemoteProtocolError
@@ -136,6 +137,25 @@ class LoginOutcome:
     answer: list[tuple[LoginResponse, bytes]]
     leftover: bytes
 
+    def refuse(self, why: str, status: int) -> list[tuple[LoginResponse, bytes]]:
+        """What to send in the place of `answer`, which would have let the initiator in."""
+        self.failed, self.status = why, status
+        return [
+            (
+                replace(
+                    response,
+                    transit=False,
+                    continued=False,
+                    csg=0,
+                    nsg=0,
+                    status_class=status >> 8,
+                    status_detail=status & 0xFF,
+                ),
+                b"",
+            )
+            for response, _ in self.answer[-1:]
+        ]
+
 
 async def send_responses(sock: socket.socket, responses: list[tuple[LoginResponse, bytes]]) -> None:
     """Send login responses; there are no digests yet (RFC 7143 §13.1)."""
@@ -185,6 +205,13 @@ async def log_in(sock: socket.socket, policy: LoginPolicy, visit: Visit, command
     except TimeoutError:
         failed = f"the login was not over within {limit_s:g} s"
         answer = []
+    except OSError:
+        raise
+    except Exception:
+        # A fault of ours: the initiator is told, and the loop's handler hears the rest.
+        with contextlib.suppress(OSError):
+            await send_responses(sock, login.refuse(None, "an internal error", login_status.TARGET_ERROR))
+        raise
     unread, position, available = framer.window()
     return LoginOutcome(
         login.result,

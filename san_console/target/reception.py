@@ -91,7 +91,12 @@ class Reception:
             self._refused(outcome, address)
             return False
         self.admission.authenticated(address)
-        return await self._admit(sock, listener, address, outcome, outcome.result, place, reached)
+        try:
+            return await self._admit(sock, listener, address, outcome, outcome.result, place, reached)
+        except TooLate as late:
+            await send_responses(sock, outcome.refuse(str(late), late.status))
+            self._refused(outcome, address)
+            return False
 
     def _reach(self, listener: Listener, name: str) -> Reached | int:
         """The target as it is reached through a portal, or the status of the refusal."""
@@ -134,8 +139,8 @@ class Reception:
         place: Place,
         reached: Reached | None,
     ) -> bool:
-        """Give the connection to its session. False when that is not possible any more: then it is closed
-        without an answer, and the initiator tries again.
+        """Give the connection to its session. False when the initiator is gone; raises TooLate when there is
+        no place for it any more.
         """
         arrival = Arrival(sock, outcome, result, address, _local_portal(sock), listener.portal)
         if result.session.tsih:
@@ -146,8 +151,12 @@ class Reception:
         gone = place.target and (
             served is None or reached is None or served.config.group_of_tag(reached.group.tag) is None
         )
-        if gone or self.closing or self._table.is_full(place) or self._table.with_tsih(result.tsih):
-            return False
+        if gone:
+            raise TooLate(login_status.TARGET_REMOVED, "the target was removed during the login")
+        if self.closing:
+            raise TooLate(login_status.SERVICE_UNAVAILABLE, "the target is being stopped")
+        if self._table.is_full(place) or self._table.with_tsih(result.tsih) is not None:
+            raise TooLate(login_status.OUT_OF_RESOURCES, "others were quicker")
         return await self._begin(arrival, served, place, reached.group if reached is not None else NO_GROUP)
 
     async def _begin(
@@ -216,12 +225,12 @@ class Reception:
         result = arrival.result
         session = self._table.with_tsih(result.tsih)
         if session is None or session.over:
-            return False
+            raise TooLate(login_status.SESSION_DOES_NOT_EXIST, "its session ended during the login")
         with session.held():
             if not await self._replaced(session, arrival):
                 return False
             if len(session.connections) >= session.max_connections:
-                return False
+                raise TooLate(login_status.TOO_MANY_CONNECTIONS, "another connection was quicker")
             connection = await self._answer(session, arrival)
         if connection is None:
             return False
@@ -246,8 +255,7 @@ class Reception:
             old.pump.close("the initiator logged this connection in again", error=False)
             if session.result.params.error_recovery_level < 2:
                 if not await quiet(session.connection_quiet(old)):
-                    self._waits_for_storage(session.target, session.result.session.initiator_name)
-                    return False
+                    raise self._waits_for_storage(session.target, session.result.session.initiator_name)
                 return not _closed_by_peer(arrival.sock)
         return True
 
@@ -266,15 +274,17 @@ class Reception:
                 return True
             # Letting it in all the same would trade its data for its patience; it tries again.
             if not await quiet(ending.quiet()):
-                self._waits_for_storage(place.target, request.initiator_name)
-                return False
+                raise self._waits_for_storage(place.target, request.initiator_name)
             if _closed_by_peer(sock):
                 return False  # it gave up, and its next login may be through already
 
-    def _waits_for_storage(self, target: str, initiator: str) -> None:
+    def _waits_for_storage(self, target: str, initiator: str) -> TooLate:
         self._reporter.backstore_error(
             target,
             f"A login of {initiator} has to wait: the storage has not finished what its last session wrote.",
+        )
+        return TooLate(
+            login_status.SERVICE_UNAVAILABLE, "the storage has not finished what its last session wrote"
         )
 
     # What is told
@@ -333,6 +343,14 @@ class Reception:
             session=session.id,
             cid=str(connection.cid),
         )
+
+
+class TooLate(Exception):
+    """The login was in order, and cannot become a session all the same. `status` is what is answered."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class Arrival:

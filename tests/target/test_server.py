@@ -496,8 +496,9 @@ async def test_storage_that_hangs_keeps_the_initiator_out(
         raw.command(cdb.write(0, 1, fua=True), data=bytes(512))
         await slow.begun.wait()
         refused_one = await served.raw()
-        with pytest.raises(EOFError):
+        with pytest.raises(LoginFailed) as error:
             await refused_one.login(settings())
+        assert (error.value.status_class, error.value.status_detail) == (3, 1)
         await refused_one.close()
         assert "backstore_error" in served.kinds()
         slow.go_on.set()
