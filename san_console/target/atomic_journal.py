@@ -10,6 +10,7 @@ what is there.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import struct
 import zlib
@@ -113,28 +114,43 @@ def recover(path: str) -> bool:
             header = stream.read(_HEADER.size)
             stream.seek(_DATA_OFFSET)
             data = stream.read(MAX_ATOMIC_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False  # whoever opens it to serve it says what is wrong
+    try:
+        # Whoever has the lock serves the file now, and the journal is in use.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        offset = _whole(header, data, os.fstat(fd))
+        if offset is not None:
+            _write_all(fd, data[: _length(header)], offset)
+            os.fdatasync(fd)
+        if header.startswith(_MAGIC):
+            _clear(journal)
+        return offset is not None
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _length(header: bytes) -> int:
+    return int(_HEADER.unpack(header)[3])
+
+
+def _whole(header: bytes, data: bytes, status: os.stat_result) -> int | None:
+    """Where the data of the journal belongs; None when there is none, or only a part of it."""
     if len(header) < _HEADER.size:
-        return False
+        return None
     magic, inode, offset, length, checksum, seal = _HEADER.unpack(header)
-    data = data[:length]
-    status = os.stat(path)
     whole = (
         magic == _MAGIC
         and seal == _seal(header[:-4])
         and inode == status.st_ino  # the journal of another file that had this name is of no use
-        and len(data) == length
-        and zlib.crc32(data) == checksum
+        and length <= len(data)
+        and zlib.crc32(data[:length]) == checksum
         and offset + length <= status.st_size
     )
-    if whole:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            _write_all(fd, data, offset)
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
-    if magic == _MAGIC:
-        _clear(journal)
-    return bool(whole)
+    return offset if whole else None

@@ -49,6 +49,8 @@ class SanitizeState:
     running: bool = True
     unrestricted_exit: bool = False
     """AUSE: a failed operation may be left by EXIT FAILURE MODE."""
+    failure: CheckCondition | None = None
+    """Why it failed."""
 
     def indication(self) -> bytes:
         """The progress as sense-key specific octets (SPC-4 §4.5.2.4.4)."""

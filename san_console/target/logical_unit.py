@@ -95,7 +95,23 @@ class LogicalUnit:
         """A logical unit reset (SAM-5 §6.3.3); its tasks are gone already. Persistent reservations stay."""
         self.reservations.reset()
         self.device.reset()
+        self._restore_write_cache()
         self.attention(DEVICE_RESET_OCCURRED)
+
+    def _restore_write_cache(self) -> None:
+        wanted = self.device.default_mode.write_cache
+        if self.backstore.write_cache == wanted:
+            return
+        self.backstore.write_cache = wanted
+        self.refresh()
+        if not wanted and not self.offline:
+            self.run(self._flush())  # what was acknowledged before may still be in the cache
+
+    async def _flush(self) -> None:
+        try:
+            await self.backstore.flush()
+        except OSError as error:
+            self.report_error(error, writing=True)
 
     # Order and exclusion
 
@@ -154,6 +170,7 @@ class LogicalUnit:
 
     async def close(self) -> None:
         """Wait for what still runs, make the data durable, let go of the backstore."""
+        self.device.closing = True
         await self.settle()
         try:
             if not self.backstore.read_only and not self.backstore.failed:

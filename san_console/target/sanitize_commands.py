@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from san_console.iscsi.target_task import TargetTask
@@ -23,11 +24,11 @@ from san_console.scsi.sense import (
     field_pointer,
 )
 from san_console.target.backstore import Buffer
-from san_console.target.block_access import CHUNK_BYTES, chunks, flush, unmap, writable, write_bytes
+from san_console.target.block_access import CHUNK_BYTES, aborted, chunks, flush, unmap, writable, write_bytes
 from san_console.target.check_condition import CheckCondition
 from san_console.target.command import Command, by_action, usage
 from san_console.target.device_state import SanitizeState
-from san_console.target.logical_unit import Result, UnitNexus
+from san_console.target.logical_unit import LogicalUnit, Result, UnitNexus
 from san_console.target.provisioning_commands import is_thin
 
 UNMAP_STEP_BYTES = 64 << 20
@@ -35,6 +36,7 @@ BYTES_PER_S = 64 << 20
 """The pace of an overwrite. It fills the page cache otherwise, and every other LUN on the same medium waits
 behind it.
 """
+ABORT_POLL_S = 0.2
 
 
 def _list_bytes(cdb: bytes) -> int:
@@ -87,7 +89,7 @@ async def _overwrite(nexus: UnitNexus, wanted: codec.Overwrite, state: SanitizeS
         content = bytes(octet ^ 0xFF for octet in block) if inverted else block
         data = memoryview(content * (CHUNK_BYTES // unit.block_bytes))
         for start, size in chunks(0, unit.blocks * unit.block_bytes):
-            if unit.device.closing:
+            if unit.device.closing or unit.offline:
                 raise CheckCondition(SANITIZE_COMMAND_FAILED)
             await write_bytes(nexus, start, data[:size])
             state.done += size
@@ -116,33 +118,41 @@ async def _block_erase(nexus: UnitNexus, state: SanitizeState) -> None:
 def _begin(
     nexus: UnitNexus, task: TargetTask, state: SanitizeState, work: Coroutine[Any, Any, None]
 ) -> Result:
-    device = nexus.unit.device
-    device.sanitize = state
-    device.on_change()
-    if task.cdb[1] & codec.IMMED:
-        nexus.unit.run(_unattended(nexus, state, work))
-        return b""
-    return _operate(nexus, state, work)
-
-
-async def _unattended(nexus: UnitNexus, state: SanitizeState, work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await _operate(nexus, state, work)
-    except CheckCondition:
-        return  # the state tells it: every command ends in SANITIZE COMMAND FAILED
-
-
-async def _operate(nexus: UnitNexus, state: SanitizeState, work: Coroutine[Any, Any, None]) -> Buffer:
     unit = nexus.unit
+    unit.device.sanitize = state
+    unit.device.on_change()
+    ended = asyncio.Event()
+    unit.run(_operate(unit, state, work, ended))
+    return b"" if task.cdb[1] & codec.IMMED else _wait(task, state, ended)
+
+
+async def _operate(
+    unit: LogicalUnit, state: SanitizeState, work: Coroutine[Any, Any, None], ended: asyncio.Event
+) -> None:
     try:
         # What was received before the operation began is written before or after it, never into it.
         async with unit.exclusively(0, unit.blocks):
             await work
-    except BaseException:
+    except CheckCondition as failure:
+        state.failure = failure
+        return
+    else:
+        unit.device.sanitize = None
+    finally:
         state.running = False
-        raise
-    unit.device.sanitize = None
-    unit.device.on_change()
+        unit.device.on_change()
+        ended.set()
+
+
+async def _wait(task: TargetTask, state: SanitizeState, ended: asyncio.Event) -> Buffer:
+    while not ended.is_set():
+        # A task that is aborted has to be let go of, while the operation goes on.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), ABORT_POLL_S)
+        if aborted(task):
+            return b""
+    if state.failure is not None:
+        raise state.failure
     return b""
 
 
