@@ -43,7 +43,7 @@ class TargetLimits:
     header_digest: str = "none"
     data_digest: str = "none"
     nop_in_interval_s: float = 15.0  # LIO's nopin_timeout
-    nop_in_timeout_s: float = 30.0  # SCST's NopInTimeout
+    nop_in_timeout_s: float = 60.0  # single-threaded initiators sleep for a minute (libiscsi's test tool)
     max_connections: int = MAX_CONNECTIONS_PER_SESSION
     error_recovery_level: int = 2
     default_time2wait_s: int = 2
