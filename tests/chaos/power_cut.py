@@ -49,6 +49,7 @@ class Write:
 
     sector: int
     generations: list[int]
+    data: bytes
     begun: int
     ended: int | None = None
     covered: int | None = None
@@ -71,6 +72,8 @@ class Recorder:
     sectors: int
     rng: random.Random
     lying: bool = False
+    stamps: bool = True
+    """The data of all writes is `stamped`; else their generations are not known."""
     writes: list[Write] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
     syncs: int = 0
@@ -86,19 +89,19 @@ class Recorder:
             self.clock += 1
             return self.clock
 
-    def _begin(self, sector: int, generations: list[int]) -> Write:
-        write = Write(sector, generations, self.tick())
+    def _begin(self, sector: int, generations: list[int], data: bytes) -> Write:
+        write = Write(sector, generations, data, self.tick())
         with self._lock:
             self.writes.append(write)
         return write
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         raw, sector = bytes(data), offset // SECTOR_BYTES
-        generations = [
-            generation_at(sector + n, raw[n * SECTOR_BYTES : (n + 1) * SECTOR_BYTES])
-            for n in range(len(raw) // SECTOR_BYTES)
-        ]
-        write = self._begin(sector, generations)
+        generations = []
+        if self.stamps:
+            for n in range(len(raw) // SECTOR_BYTES):
+                generations.append(generation_at(sector + n, raw[n * SECTOR_BYTES : (n + 1) * SECTOR_BYTES]))
+        write = self._begin(sector, generations, raw)
         done = os.pwrite(fd, data, offset)
         assert done == len(raw)
         write.ended = self.tick()
@@ -107,7 +110,8 @@ class Recorder:
     def punch_hole(self, fd: int, offset: int, length: int) -> bool:
         """In the place of the function of this name. An unmapped sector counts as a write of its own."""
         sector, count = offset // SECTOR_BYTES, length // SECTOR_BYTES
-        write = self._begin(sector, [self.unmapping[sector, count]] * count)
+        generation = self.unmapping.get((sector, count), 0)
+        write = self._begin(sector, [generation] * count, bytes(length))
         os.pwrite(fd, bytes(length), offset)
         write.ended = self.tick()
         return True
@@ -186,3 +190,21 @@ def cuts(recorder: Recorder, cut: int, rng: random.Random) -> Iterator[State]:
 def lost(state: State, least: State) -> list[int]:
     """Sectors that hold something older than what was promised."""
     return [sector for sector, (has, owes) in enumerate(zip(state, least, strict=True)) if has < owes]
+
+
+def file_after(recorder: Recorder, cut: int, rng: random.Random) -> bytes:
+    """One of the files that a loss of power at this time may leave: any writes, in any order, torn or not."""
+    _, loose = _medium(recorder, cut)
+    sure = [one for one in recorder.writes if one.begun < cut and one not in loose]
+    content = bytearray(recorder.sectors * SECTOR_BYTES)
+    for write in sorted(sure, key=lambda one: one.begun):
+        start = write.sector * SECTOR_BYTES
+        content[start : start + len(write.data)] = write.data
+    some = rng.random()
+    for write in rng.sample(loose, round(len(loose) * some)):
+        torn = rng.random() < 0.5
+        for start in range(0, len(write.data), SECTOR_BYTES):
+            if not torn or rng.random() < 0.5:
+                at = write.sector * SECTOR_BYTES + start
+                content[at : at + SECTOR_BYTES] = write.data[start : start + SECTOR_BYTES]
+    return bytes(content)

@@ -12,9 +12,12 @@ import pytest
 
 from san_console.target import backstore_file
 from san_console.target.backstore_file import FileBackstore
-from san_console.target.config import BackstoreSpec
-from tests.chaos.load import LONGER, SEED
-from tests.chaos.power_cut import SECTOR_BYTES, Recorder, cuts, lost, owed, stamped
+from san_console.target.config import BackstoreSpec, LunConfig
+from tests.chaos.bench import BLOCKS, session_to
+from tests.chaos.load import LONGER, SEED, Load, check_all
+from tests.chaos.power_cut import SECTOR_BYTES, Recorder, cuts, file_after, lost, owed, stamped
+from tests.chaos.stamps import BLOCK_BYTES, Ledger, Violation
+from tests.target.raw_initiator import Served, config
 
 pytestmark = pytest.mark.conformance
 
@@ -184,3 +187,44 @@ async def test_a_backstore_that_lies_is_found(
     states, violations = _check(recorder, rng, CONTROL_CUT_POINTS)
     print(f"{fault}: {violations} of {states} states have lost something")
     assert violations
+
+
+async def _cut_and_restart(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, *, lying: bool) -> None:
+    """An initiator writes and flushes, the power goes, another target serves what is left."""
+    path, rng, ledger = folder / "disk", random.Random(seed), Ledger(BLOCKS, seed)
+    luns = [
+        LunConfig("a", "a", BackstoreSpec("file", str(path), BLOCKS * BLOCK_BYTES, create=True, thin=True))
+    ]
+    recorder = Recorder(BLOCKS, rng, stamps=False, lying=lying)
+    with monkeypatch.context() as patch:
+        async with Served(config(luns=luns)) as served:
+            patch.setattr(backstore_file, "os", recorder)
+            patch.setattr(backstore_file, "punch_hole", recorder.punch_hole)
+            async with session_to(served.port) as (session, _):
+                await Load(ledger, rng).run(session.lun(0), 300, 16)
+                cut = recorder.tick()
+    durable = sum(block.durable > 0 for block in ledger.blocks)
+    ledger.power_lost()
+    await asyncio.to_thread(path.write_bytes, file_after(recorder, cut, rng))
+    async with Served(config(luns=luns)) as again, session_to(again.port) as (session, _):
+        await check_all(ledger, session.lun(0))
+    assert durable
+    print(
+        f"seed {seed}: {ledger.acknowledged_writes} writes acknowledged, {durable} blocks durable, "
+        f"{ledger.verified} blocks verified, lost: nothing"
+    )
+    await asyncio.to_thread(path.unlink)
+
+
+async def test_a_restarted_target_has_what_it_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for turn in range(5 * LONGER):
+        await _cut_and_restart(tmp_path, monkeypatch, SEED + turn, lying=False)
+
+
+async def test_a_target_that_lies_about_flushes_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Violation):
+        await _cut_and_restart(tmp_path, monkeypatch, SEED, lying=True)
