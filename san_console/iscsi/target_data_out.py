@@ -179,7 +179,7 @@ class WriteTransfers:
             if tracked is None:
                 task.solicited[ttt] = Solicited(offset, length)
             else:
-                task.solicited[ttt] = tracked.solicit(ttt, task.r2t_sn, offset, length)
+                task.solicited[ttt] = tracked.solicit(ttt, task.r2t_sn, offset, length, self._session.now)
             self.send_r2t(task, ttt, task.r2t_sn, offset, length)
             task.r2t_sn += 1
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SEQUENCE_TIMEOUT_S = 5.0
 """A sequence of which nothing came for so long has lost its end (§7.1.4.1 b). Longer than any burst takes on
 a link that still works; with all repetitions shorter than the usual SCSI timeout of 60 s."""
-MAX_RECOVERIES = 8  # rounds of recovery R2Ts for one command; a link that damages more has to be given up
+MAX_RECOVERIES = 8  # in a row, with no whole sequence between them: a link that damages so much is given up
 
 
 class Sequence(Solicited):
@@ -70,16 +70,27 @@ class TrackedTransfer:
         """Offset and length of what is to be asked for again."""
         self.recoveries = 0
         self.closed: set[int] = set()
-        """TTTs that take no more data: what still comes for them is a duplicate, or was given up."""
+        """TTTs that take no more data: what still comes for them is a duplicate, or was given up. The
+        reserved tag stands for unsolicited data that was given up.
+        """
         self.unanswered: dict[int, Sequence] = {}
         """By R2TSN: R2Ts whose data has not all come. An R2T SNACK may ask for them."""
         self.heard_at = now
 
-    def solicit(self, ttt: int, r2t_sn: int, offset: int, length: int) -> Sequence:
+    def solicit(self, ttt: int, r2t_sn: int, offset: int, length: int, now: float) -> Sequence:
         """An R2T for these bytes is sent."""
         sequence = Sequence(offset, length, ttt, r2t_sn)
         self.unanswered[r2t_sn] = sequence
+        self.heard_at = max(self.heard_at, now)  # the initiator could not send before
         return sequence
+
+    def unfulfilled(self) -> dict[int, Sequence]:
+        """R2Ts that may be asked for again: open ones, and ones given up whose bytes have not come since."""
+        return {
+            r2t_sn: one
+            for r2t_sn, one in self.unanswered.items()
+            if one.ttt not in self.closed or self.received.missing(one.offset, one.offset + one.length)
+        }
 
 
 class DataRecovery:
@@ -124,7 +135,8 @@ class DataRecovery:
         if pdu.ttt == RESERVED_TAG:
             if task.unsolicited_open:
                 return tracked.unsolicited
-            if not self._recovers or pdu.data_sn >= tracked.unsolicited.numbers.next:
+            known = self._recovers and pdu.data_sn < tracked.unsolicited.numbers.next
+            if not known and RESERVED_TAG not in tracked.closed:
                 self._transfers.fail(task, target_sense.UNEXPECTED_UNSOLICITED_DATA)
             return None
         sequence = task.solicited.get(pdu.ttt)
@@ -175,7 +187,10 @@ class DataRecovery:
                 sequence.offset, min(sequence.offset + sequence.length, task.transfer_bytes)
             )
             tracked.unanswered.pop(sequence.r2t_sn, None)
-        if not missing or task.failure or task.state == ABORTED:
+        if not missing:
+            tracked.recoveries = 0
+            return
+        if task.failure or task.state == ABORTED:
             return
         if not sequence.lossy:
             self._transfers.fail(task, target_sense.INCORRECT_AMOUNT_OF_DATA)
@@ -209,6 +224,7 @@ class DataRecovery:
         """Expect nothing more of the sequences that are open; returns the bytes that they still lack."""
         missing: list[tuple[int, int]] = []
         if task.unsolicited_open:
+            tracked.closed.add(RESERVED_TAG)
             missing += self._close_unsolicited(task, tracked)
         for ttt, sequence in task.solicited.items():
             tracked.closed.add(ttt)

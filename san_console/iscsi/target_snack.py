@@ -202,12 +202,12 @@ class SnackKeeper:
         return sent.holds(first, end) and sent.longest(first, end) <= self._connection.max_send_bytes
 
     def _r2t(self, task: TargetTask, request: SnackRequest, frame: Frame) -> None:
-        waiting = task.tracked.unanswered if task.tracked is not None else {}
+        waiting = task.tracked.unfulfilled() if task.tracked is not None else {}
         run = self._run(request, 0, task.r2t_sn)
         if run is None or (request.run_length and any(number not in waiting for number in run)):
             self._refuse(frame, task.r2t_sn)
             return
-        for number, sequence in list(waiting.items()):
+        for number, sequence in waiting.items():
             if number in run:
                 self._connection.transfers.send_r2t(
                     task, sequence.ttt, number, sequence.offset, sequence.length

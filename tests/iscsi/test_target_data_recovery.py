@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from san_console.iscsi import data_sequence
+from san_console.iscsi import data_sequence, target_session
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Pdu, ReadyToTransfer, Reject, ScsiResponse
@@ -263,6 +263,44 @@ def test_unsolicited_data_that_stops_is_asked_for() -> None:
     answers = one.feed(one.data_out(512, WHOLE[512:1024], ttt=r2t_of(answers).ttt))
     assert asked(answers) == [(1, 1536, 2560)]
     written(one, one.feed(one.data_out(1536, WHOLE[1536:4096], ttt=r2t_of(answers).ttt)), 4096)
+
+
+def test_unsolicited_data_that_comes_too_late_is_dropped() -> None:
+    """It was slow, not wrong: its bytes have been asked for by R2T."""
+    one = initiator()
+    one.feed(one.write(2048, WHOLE[:512], final=False))
+    answers = later(one)
+    one.now = one.session.now
+    assert asked(answers) == [(0, 512, 1536)]
+    assert one.feed(one.data_out(512, b"\xee" * 1536, ttt=o.RESERVED_TAG)) == []
+    written(one, one.feed(one.data_out(512, WHOLE[512:2048], ttt=r2t_of(answers).ttt)), 2048)
+
+
+def test_recoveries_that_succeed_do_not_add_up() -> None:
+    one = initiator(max_burst_bytes=512)
+    answers = one.feed(one.write(16384))
+    for at in range(0, 16384, 512):
+        piece = WHOLE[at : at + 512]
+        answers = one.feed(damaged(one.data_out(at, piece, ttt=r2t_of(answers).ttt)))
+        assert rejects(answers) == [o.REJECT_DATA_DIGEST_ERROR]
+        answers = one.feed(one.data_out(at, piece, ttt=r2t_of(answers).ttt))
+    written(one, answers, 16384)
+
+
+def test_time_begins_with_the_r2t(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that had to wait for memory was not silent."""
+    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    one = initiator(initial_r2t=True, immediate_data=False)
+    answers = one.feed(one.write(4096) + one.write(4096, offset=4096))
+    first = one.itt - 1
+    one.now = SEQUENCE_TIMEOUT_S - 1
+    half = one.data_out(0, WHOLE[:2048], ttt=r2t_of(answers).ttt, itt=first, final=False)
+    assert one.feed(half) == []
+    one.now = SEQUENCE_TIMEOUT_S + 1
+    ttt = r2t_of(answers).ttt
+    answers = one.feed(one.data_out(2048, WHOLE[2048:4096], ttt=ttt, itt=first, data_sn=1))
+    assert asked(answers) == [(0, 0, 4096)]
+    assert one.connection.transfers.next_deadline() == one.now + SEQUENCE_TIMEOUT_S
 
 
 def test_an_initiator_that_sends_nothing_any_more_gets_an_end() -> None:

@@ -360,6 +360,25 @@ def test_r2ts_are_sent_again_until_they_are_fulfilled() -> None:
     assert reason(snack(one, o.SNACK_DATA_R2T, itt=itt, beg_run=3)) == o.REJECT_PROTOCOL_ERROR
 
 
+def test_an_r2t_that_was_given_up_can_be_asked_for_while_its_bytes_are_missing() -> None:
+    """A lost R2T, and the recovery R2T that took its place: the initiator may want both."""
+    one = initiator()
+    one.feed(one.write(8192, offset=1 << 19))
+    itt = one.itt
+    deadline = one.connection.transfers.next_deadline()
+    assert deadline is not None
+    one.now = one.session.now = deadline
+    one.connection.transfers.tick(deadline)
+    [again] = r2ts(one.answers())
+    assert again.r2t_sn == 1
+    assert [pdu.r2t_sn for pdu in r2ts(snack(one, o.SNACK_DATA_R2T, itt=itt))] == [0, 1]
+    [following] = r2ts(one.feed(one.data_out(0, bytes(4096), ttt=again.ttt, itt=itt)))
+    assert [pdu.r2t_sn for pdu in r2ts(snack(one, o.SNACK_DATA_R2T, itt=itt))] == [2]
+    assert reason(snack(one, o.SNACK_DATA_R2T, itt=itt, run_length=1)) == o.REJECT_PROTOCOL_ERROR
+    answers = one.feed(one.data_out(4096, bytes(4096), ttt=following.ttt, itt=itt))
+    assert isinstance(answers[-1][0], ScsiResponse)
+
+
 def test_an_aborted_write_sends_no_r2t_again() -> None:
     one = initiator()
     one.feed(one.write(8192))
