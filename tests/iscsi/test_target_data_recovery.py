@@ -153,6 +153,31 @@ def test_damaged_immediate_data_discards_the_command() -> None:
     written(one, one.feed(command), 1024)
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["immediate", "unsolicited", "solicited"])
+def test_each_kind_of_damaged_data_at_each_level(kind: str, level: int) -> None:
+    """§7.8, B31: a Reject in any case. A command is sent again; data comes back by R2T from level 1 on, and
+    ends the command at level 0.
+    """
+    one = initiator(error_recovery_level=level)
+    if kind == "immediate":
+        command = one.write(1024, WHOLE[:1024])
+        assert rejects(one.feed(damaged(command))) == [o.REJECT_DATA_DIGEST_ERROR]
+        written(one, one.feed(command), 1024)
+        return
+    if kind == "unsolicited":
+        assert one.feed(one.write(2048, final=False)) == []
+        ttt = o.RESERVED_TAG
+    else:
+        ttt = solicited(one, 2048).ttt
+    answers = one.feed(damaged(one.data_out(0, WHOLE[:2048], ttt=ttt)))
+    assert rejects(answers) == [o.REJECT_DATA_DIGEST_ERROR]
+    if level == 0:
+        failed(one, answers, PROTOCOL_SERVICE_CRC_ERROR)
+    else:
+        written(one, one.feed(one.data_out(0, WHOLE[:2048], ttt=r2t_of(answers).ttt)), 2048)
+
+
 def test_damaged_data_of_no_task_is_only_rejected() -> None:
     one = initiator()
     answers = one.feed(damaged(one.data_out(0, bytes(64), ttt=5, itt=0x999)))
