@@ -129,9 +129,6 @@ class TargetChange:
             if new.write_cache != old.write_cache:
                 await set_write_cache(unit, new.write_cache)
                 self._said.append(f"The write cache of LUN {name} is {'on' if new.write_cache else 'off'}.")
-            if new.write_cache != old.write_cache:
-                await set_write_cache(unit, new.write_cache)
-                self._said.append(f"The write cache of LUN {name} is {'on' if new.write_cache else 'off'}.")
             if new.online != old.online:
                 await set_online(unit, new.online, self._opener.pool)
                 self._said.append(f"LUN {name} {'was brought online' if new.online else 'is offline'}.")
