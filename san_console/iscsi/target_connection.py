@@ -357,7 +357,7 @@ class TargetConnection:
         session = self.session
         if self.suspended:
             session.recovery.park(task, status, data, sense)
-        elif task.fenced or session.fence.busy:
+        elif task.fenced or session.fence.alert:
             session.recovery.park(task, status, data, sense)
             self._in_order_of_answers(task, status)
         else:

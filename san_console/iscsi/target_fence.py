@@ -44,7 +44,9 @@ class ResponseFence:
         self._started_at = 0.0
         self._expected: set[int] = set()
         self.busy = False
-        """True when responses have to ask `hold` before they are sent."""
+        """True while a fence is up: no answer may be sent past it."""
+        self.alert = False
+        """True when answers have to ask `hold` before they are sent: a fence is up, or one is expected."""
 
     def send(self, connection: TargetConnection, lun: int | None, send: Callable[[], None]) -> None:
         """Let `send` send a response with the Response Fence attribute; `lun` None: for all units."""
@@ -52,7 +54,7 @@ class ResponseFence:
             send()  # §4.2.2.3.3 a: one connection keeps the order by itself
             return
         self._queue.append(_Entry(connection, lun, True, send))
-        self.busy = True
+        self._update()
         if len(self._queue) == 1:
             self._go_on()
 
@@ -62,7 +64,7 @@ class ResponseFence:
         """
         if len(self._session.connections) > 1:
             self._expected |= luns
-            self.busy = True
+            self._update()
 
     def hold(self, connection: TargetConnection, lun: int, attention: bool, send: Callable[[], None]) -> bool:
         """True when a response for `lun` may not be sent now; `send` is called later. `attention`: it reports
@@ -70,8 +72,8 @@ class ResponseFence:
         """
         if attention and lun in self._expected:
             self._expected.discard(lun)
-            self.send(connection, lun, send)
             self._update()
+            self.send(connection, lun, send)
             return True
         if any(entry.fenced and entry.lun in (lun, None) for entry in self._queue):
             self._queue.append(_Entry(connection, lun, False, send))
@@ -125,7 +127,8 @@ class ResponseFence:
         self._update()
 
     def _update(self) -> None:
-        self.busy = bool(self._queue or self._expected)
+        self.busy = bool(self._queue)
+        self.alert = self.busy or bool(self._expected)
 
     # Time
 
@@ -144,7 +147,7 @@ class ResponseFence:
         self._queue.clear()
         self._waiting.clear()
         self._expected.clear()
-        self.busy = False
+        self._update()
 
 
 def _nothing() -> None:

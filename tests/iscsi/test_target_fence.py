@@ -187,7 +187,20 @@ def test_the_unit_attention_of_a_third_party_is_fenced() -> None:
     other.link.acknowledge()
     assert kinds(second.answers()) == [ScsiResponse, NopIn]
     second.acknowledge()
-    assert not other.session.fence.busy
+    assert not other.session.fence.alert
+
+
+def test_a_third_party_that_expects_a_fence_still_runs_fast() -> None:
+    """The unit attention may never come as CHECK CONDITION: REQUEST SENSE takes it too."""
+    one, _, _ = fenced()
+    one.session.fence.expect({0})
+    assert one.session.fence.alert
+    assert one.session.straight
+    one.unit.later = False
+    one.unit.fast = True
+    assert kinds(one.feed(one.read(4))) == [ScsiDataIn]
+    one.unit.fast = False
+    assert kinds(one.feed(one.read(4))) == [ScsiDataIn]  # no attention: not held
 
 
 def test_the_end_of_the_session_ends_its_fences() -> None:
