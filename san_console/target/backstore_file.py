@@ -296,22 +296,30 @@ class FileBackstore(Backstore):
 
     def examine(self) -> str:
         shown = visible(self.path)
-        if self._cut:
+        if self._cut or self._fd < 0:
             return self._cut
         try:
-            status = os.stat(self.path)
-            actual = medium_bytes(self._fd)
+            status, actual = os.stat(self.path), medium_bytes(self._fd)
         except FileNotFoundError:
-            return f"{shown} was deleted or moved"
+            return f"{shown} was {self._gone()}"
         except OSError as error:
             return f"{shown} cannot be reached: {describe(error)}"
         if identity_of(status) != self._identity:
-            return f"{shown} was replaced by another file"
+            return f"{shown} is another file now; the one that was served was {self._gone()}"
         if actual < self.size_bytes:
             # Latched: when it grows again, what was cut off is gone, and the new end reads as zeros.
             self._cut = f"{shown} was cut short: {actual} bytes where {self.size_bytes} are served"
             self._fail(self._cut)
         return self._cut
+
+    def _gone(self) -> str:
+        """What became of the file that is open and is not at its path any more."""
+        if self._fd < 0 or os.fstat(self._fd).st_nlink:
+            return "moved away"
+        return (
+            f"deleted; as long as the LUN is not brought online or taken offline by hand, its content can be "
+            f"copied from /proc/{os.getpid()}/fd/{self._fd}"
+        )
 
     async def reopen(self) -> None:
         async with self._flushing:  # no flush of the old file may end after the new one is there

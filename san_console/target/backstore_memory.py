@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 from collections.abc import Sequence
 
 from san_console.iscsi.target_device import Arena
@@ -208,6 +209,7 @@ class OfflineBackstore(Backstore):
         self.thin = spec.thin
         self.write_cache = True
         self.failed = reason
+        self._path = spec.path
 
     def _refuse(self) -> OSError:
         return OSError(errno.EIO, self.failed)
@@ -228,7 +230,8 @@ class OfflineBackstore(Backstore):
         raise self._refuse()
 
     def examine(self) -> str:
-        return self.failed
+        """Empty when opening the medium is worth a try."""
+        return "" if not self._path or os.path.exists(self._path) else self.failed
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -90,16 +90,21 @@ class UnitWatch:
         watched = [(unit, unit.backstore) for unit in self._units() if unit.config.online]
         wanted = [(store, _has_threshold(unit)) for unit, store in watched]
         findings = await asyncio.get_running_loop().run_in_executor(self._pool, _examine_all, wanted)
+        there = set(self._units())
         for (unit, store), finding in zip(watched, findings, strict=True):
-            # Anything may have happened to it meanwhile.
-            if unit.config.online and unit.backstore is store and not changing(unit).locked():
-                await self._judge(unit, store, finding)
-        self._above &= {unit for unit, _ in watched}
+            # Anything may have happened to it meanwhile: it may be closed, or have another medium.
+            if unit not in there or not unit.config.online or unit.backstore is not store:
+                continue
+            if isinstance(store, OfflineBackstore):
+                if not finding.trouble and not changing(unit).locked():
+                    await self._try_again(unit)
+                    there = set(self._units())
+            elif not changing(unit).locked():
+                self._judge(unit, store, finding)
+        self._above &= there
 
-    async def _judge(self, unit: LogicalUnit, store: Backstore, finding: _Finding) -> None:
-        if isinstance(store, OfflineBackstore):
-            await self._try_again(unit)
-        elif finding.trouble and not unit.offline:
+    def _judge(self, unit: LogicalUnit, store: Backstore, finding: _Finding) -> None:
+        if finding.trouble and not unit.offline:
             self._lost(unit, finding.trouble)
         elif unit.offline and finding.trouble:
             unit.offline = finding.trouble

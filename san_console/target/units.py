@@ -244,6 +244,10 @@ async def retry_offline(unit: LogicalUnit, pool: Executor) -> None:
 
 
 async def _retry(unit: LogicalUnit, pool: Executor) -> None:
+    if not unit.config.online:
+        raise BackstoreError(
+            f"LUN {visible(unit.config.name)} was taken offline by hand.", check="Bring it online."
+        )
     store = unit.backstore
     try:
         if isinstance(store, OfflineBackstore):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -140,7 +141,7 @@ async def test_one_that_fails_lets_go_of_the_others(tmp_path: Path, bench: Bench
     await close_units([unit])
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced", "cut short"])
+@pytest.mark.parametrize("how", ["moved", "replaced", "cut short"])
 async def test_a_file_that_is_lost_while_it_is_served(tmp_path: Path, bench: Bench, how: str) -> None:
     path, aside = tmp_path / "disk", tmp_path / "aside"
     unit = await bench.open(disk(path))
@@ -154,7 +155,7 @@ async def test_a_file_that_is_lost_while_it_is_served(tmp_path: Path, bench: Ben
         if how == "replaced":
             path.write_bytes(b"new!" * (SIZE // 4))
     await bench.watch.look()
-    assert how.split(" ")[0] in unit.offline
+    assert {"moved": "moved away", "replaced": "another file", "cut short": "cut short"}[how] in unit.offline
     assert bench.kinds() == ["lun_offline"]
     assert unit.config.name in bench.news[0].text
     await bench.watch.look()
@@ -185,6 +186,35 @@ async def test_a_file_that_is_lost_while_it_is_served(tmp_path: Path, bench: Ben
     await close_units([unit])
 
 
+async def test_what_a_deleted_file_held_can_be_saved(tmp_path: Path, bench: Bench) -> None:
+    path = tmp_path / "disk"
+    unit = await bench.open(disk(path))
+    await unit.backstore.write(0, b"save" * 128)
+    path.unlink()
+    await bench.watch.look()
+    place = unit.offline.rpartition(" ")[2]
+    assert place.startswith("/proc/")
+    await asyncio.to_thread(shutil.copy, place, path)
+    await bench.watch.look()
+    assert "another file" in unit.offline, "a copy came online by itself"
+    await retry_offline(unit, bench.pool)
+    assert bytes(await unit.backstore.read(0, 512)) == b"save" * 128
+    await close_units([unit])
+
+
+async def test_a_unit_that_is_removed_meanwhile_is_left_alone(tmp_path: Path, bench: Bench) -> None:
+    path = tmp_path / "disk"
+    unit = await bench.open(disk(path))
+    looking = asyncio.create_task(bench.watch.look())
+    await asyncio.sleep(0)
+    bench.units.clear()
+    path.unlink()
+    await close_units([unit])
+    await looking
+    assert bench.kinds() == []
+    assert unit.backstore.examine() == ""
+
+
 async def test_a_shorter_file_is_not_taken_instead(tmp_path: Path, bench: Bench) -> None:
     path = tmp_path / "disk"
     unit = await bench.open(disk(path))
@@ -206,6 +236,8 @@ async def test_offline_lets_go_of_the_file(tmp_path: Path, bench: Bench) -> None
     assert isinstance(unit.backstore, OfflineBackstore)
     await bench.watch.look()
     assert unit.offline == TAKEN_OFFLINE, "the watch overruled the operator"
+    with pytest.raises(BackstoreError, match="by hand"):
+        await retry_offline(unit, bench.pool)
 
     path.write_bytes(b"new!" * (SIZE // 2))  # another one may be put in its place, a larger one too
     await set_online(unit, True, bench.pool)
