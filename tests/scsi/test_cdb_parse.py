@@ -133,3 +133,8 @@ def test_any_octets(octets: bytes) -> None:
     except MalformedData:
         return
     assert parsed == parse_cdb(memoryview(octets))
+
+
+def test_write_atomic() -> None:
+    command = b"\x9c\x18" + (77).to_bytes(8, "big") + b"\0\4\0\x09\0\0"
+    assert describe(command) == "WRITE ATOMIC(16) lba=77 blocks=9 FUA DPO"

@@ -182,3 +182,10 @@ def test_any_octets(data: bytes) -> None:
 @given(st.sampled_from([0x70, 0x71, 0x72, 0x73, 0xF0]), st.binary(max_size=60))
 def test_any_octets_behind_a_response_code(code: int, data: bytes) -> None:
     assert describe(parse(bytes((code,)) + data)).isprintable()
+
+
+def test_progress() -> None:
+    assert sense.progress(0, 10) == bytes([0x80, 0, 0])
+    assert sense.progress(5, 10) == bytes([0x80, 0x80, 0])
+    assert sense.progress(10, 10) == bytes([0x80, 0xFF, 0xFF])
+    assert sense.progress(1, 0) == bytes([0x80, 0xFF, 0xFF])

@@ -168,3 +168,20 @@ def test_thin_provisioning_octets() -> None:
         unmap=True, write_same_16=True, reads_zeros=True, provisioning_type=vpd.PROVISIONING_THIN
     )
     assert page.build().hex() == "00b20004" + "00c40200"
+
+
+def test_atomic_limits_and_sanitize() -> None:
+    limits = vpd.BlockLimits(
+        maximum_atomic_blocks=2048, atomic_alignment_blocks=8, atomic_granularity_blocks=4
+    )
+    data = limits.build()
+    assert len(data) == 64
+    assert data[44:56] == (2048).to_bytes(4, "big") + (8).to_bytes(4, "big") + (4).to_bytes(4, "big")
+    assert vpd.BlockLimits.parse(data) == limits
+    characteristics = vpd.BlockCharacteristics(7200, 3, vpd.SANITIZED_READABLE)
+    assert characteristics.build()[7] == 0x43
+    assert vpd.BlockCharacteristics.parse(characteristics.build()) == characteristics
+
+
+def test_mode_page_policy() -> None:
+    assert vpd.build_mode_page_policy() == bytes([0, 0x87, 0, 4, 0x3F, 0xFF, 0, 0])
