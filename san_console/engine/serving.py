@@ -209,6 +209,7 @@ class Serving:
             self._refresh_all(current)
             raise
         kept = any(target is not None and not target.lab for target in (*current.values(), *wanted.values()))
+        kept = kept or discovery is not None
         step = self.history.add(text, current, discovery) if text and kept else None
         for name, target in wanted.items():
             _carry_over(current[name], target)

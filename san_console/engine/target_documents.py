@@ -214,11 +214,16 @@ class TargetDocuments:
         discovery = change.discovery if "" in differing else None
         if not made.changes:
             return
-        before = self._discovery.current
-        chap = await self._discovery.config(discovery) if discovery is not None else None
-        await self._serving.transition(wanted, text, before if discovery is not None else None)
-        if discovery is not None:
-            await self._discovery.take(discovery, chap)
+        if discovery is None:
+            await self._serving.transition(wanted, text)
+        else:
+            before = self._discovery.current
+            await self._discovery.take(discovery, await self._discovery.config(discovery))
+            try:
+                await self._serving.transition(wanted, text, before)
+            except ApiProblem:
+                await self._discovery.take(before, await self._discovery.config(before))
+                raise
         if text:
             self._context.events.add("targets_applied", f"{text}.")
 
