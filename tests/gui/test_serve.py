@@ -503,3 +503,45 @@ def test_properties_of_a_lun_are_changed() -> None:
             bench.settle()
         lun = bench.host.get("local_targets", PROD).luns[2]
         assert (lun.soft_threshold_percent, lun.write_cache, lun.product) == (90, False, "STORE")
+
+
+def sessions_tab(bench: PageBench[ServePage]) -> ConnectedTab:
+    bench.page.details.open("sessions")
+    bench.settle()
+    tab = bench.page.details.current
+    assert isinstance(tab, ConnectedTab)
+    return tab
+
+
+def test_connections_of_a_session_are_listed_and_one_is_dropped() -> None:
+    with open_page(ServePage) as bench:
+        tab = sessions_tab(bench)
+        tab.table.select_id("t1")
+        assert [one.cid for one in tab.connections.objects()] == [0, 1, 2, 3]
+        assert tab.connections_title.text() == "4 connections of at most 4; error recovery level 2"
+        tab.connection_table.select_id("2")
+        tab.drop_button.click()
+        bench.dialog().accept_button.click()
+        bench.settle()
+        left = bench.host.get("target_sessions", "t1").connections
+        assert [one.cid for one in left] == [0, 1, 3]
+        tab.table.select_id("t3")
+        assert not tab.drop_button.isEnabled()  # its only one
+
+
+def test_the_other_end_of_an_own_session_is_one_click_away() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.select(LAB)
+        bench.settle()
+        tab = sessions_tab(bench)
+        for session in tab.model.objects():
+            tab.table.select_id(session.id)
+            other = [
+                one
+                for one in bench.host.values("sessions")
+                if session.own and (one.target, one.isid) == (session.target, session.isid)
+            ]
+            assert tab.end_button.isEnabled() == bool(other)
+            if other:
+                tab.end_button.click()
+                assert bench.window.gone[-1] == ("sessions", other[0].id)

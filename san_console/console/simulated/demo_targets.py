@@ -236,7 +236,8 @@ def _target_sessions(world: World) -> list[TargetSession]:
             address=address,
             portal=portal,
             tpgt=2 if portal.startswith("[") else 1,
-            isid=f"00023d{number:02x}0001",
+            # The console's own session is the one that its initiator shows.
+            isid="80:00:5a:c0:1e:06" if name == OWN_NAME else f"00023d{number:02x}0001",
             tsih=number,
             auth="CHAP SHA-256 mutual" if target == PROD else "None" if target == LAB else "CHAP MD5",
             logged_in_at=world.now - hours * 3600,

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from PySide6.QtWidgets import QMenu
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMenu, QWidget
 
+from san_console.api.initiator_objects import Session
 from san_console.api.methods import Disconnect
-from san_console.api.serving_objects import LocalTarget, TargetSession
+from san_console.api.serving_objects import LocalTarget, TargetConnection, TargetSession
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
-from san_console.gui.models.columns import Column
-from san_console.gui.translation import translate
+from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.views.serve_sessions_columns import (
+    connection_columns,
+    connections_words,
+    session_columns,
+)
 from san_console.gui.views.serve_table import TablePart
 from san_console.gui.widgets.buttons import Button, enable
+from san_console.gui.widgets.cards import Line, horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
+from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.menus import add_action
+from san_console.gui.widgets.table import TableView
 from san_console.names.display import visible
+
+CONNECTIONS_HEIGHT_PX: Final = 172  # a header and four rows; more are scrolled to
 
 
 class ConnectedTab(TablePart):
@@ -27,14 +38,41 @@ class ConnectedTab(TablePart):
         super().__init__(
             context,
             self.tr("Sessions of initiators"),
-            _session_columns(self),
+            session_columns(self.rate_of, context.now),
             EmptyState(
                 "users", self.tr("Nobody is connected"), self.tr("Initiators appear here when they log in.")
             ),
         )
         self.disconnect_button = Button(self.tr("Disconnect…"), self._disconnect, kind="danger", tip="Del")
+        self.end_button = Button(self.tr("Other end"), self._show_other_end, icon="link")
+        self.end_button.setAccessibleName(self.tr("Show the other end of the session"))
+        self.head.addWidget(self.end_button)
         self.head.addWidget(self.disconnect_button)
         self.table.delete_asked.connect(self._disconnect)
+        self.connections = ObjectTableModel(connection_columns(context.now), key=lambda one: str(one.cid))
+        self.connection_table = TableView(
+            self.connections,
+            self.tr("Connections of the session"),
+            preferences=context.preferences,
+            layout_key="serve.connections",
+        )
+        self.connection_table.fill_menu = self._connection_menu
+        self.connection_table.delete_asked.connect(self._drop_connection)
+        self.connection_table.setFixedHeight(CONNECTIONS_HEIGHT_PX)
+        self.connections_title = ElidedLabel("", style="muted", elide=Qt.TextElideMode.ElideRight)
+        self.drop_button = Button(self.tr("Drop connection…"), self._drop_connection, kind="danger")
+        below = horizontal(margin=8, gap=8)
+        below.addWidget(self.connections_title, 1)
+        below.addWidget(self.drop_button)
+        self.below = QWidget()
+        column = vertical(self.below, gap=0)
+        column.addWidget(Line())
+        column.addLayout(below)
+        column.addWidget(Line())
+        column.addWidget(self.connection_table)
+        layout = self.layout()
+        assert layout is not None  # the table's
+        layout.addWidget(self.below)
 
     def rate_of(self, session: TargetSession) -> tuple[float, float]:
         """Bytes per second and operations per second."""
@@ -61,6 +99,69 @@ class ConnectedTab(TablePart):
             self.tr("Disconnect {count}…").format(count=count) if count > 1 else self.tr("Disconnect…")
         )
         enable(self.disconnect_button, bool(count), self.tr("Select a session"))
+        session = self.session()
+        enable(
+            self.end_button,
+            self._other_end() is not None,
+            self.tr("Only for sessions of this console's own initiator"),
+        )
+        self.below.setVisible(session is not None)
+        connections = session.connections if session is not None else []
+        self.connections.set_objects(connections)
+        self.connection_table.select_first()
+        self.connections_title.setText(connections_words(session) if session is not None else "")
+        enable(self.drop_button, len(connections) > 1, self.tr("Its only connection: disconnect the session"))
+
+    def session(self) -> TargetSession | None:
+        """The selected one."""
+        found = self.table.current_object()
+        return found if isinstance(found, TargetSession) else None
+
+    def _other_end(self) -> Session | None:
+        """The same session as this console's initiator sees it (RFC 7143 §4.4.3: target and ISID)."""
+        session = self.session()
+        if session is None or not session.own:
+            return None
+        for one in self.host.values("sessions"):
+            if (one.target, one.isid) == (session.target, session.isid):
+                return one if isinstance(one, Session) else None
+        return None
+
+    def _show_other_end(self) -> None:
+        other = self._other_end()
+        if other is not None:
+            self.context.window.go("sessions", other.id)
+
+    def _connection_menu(self, menu: QMenu) -> None:
+        if len(self.connections) > 1:
+            add_action(menu, self.tr("Drop connection…"), self._drop_connection, icon="unplug", danger=True)
+
+    def _drop_connection(self) -> None:
+        session, connection = self.session(), self.connection_table.current_object()
+        if session is None or not isinstance(connection, TargetConnection) or len(self.connections) < 2:
+            return
+
+        def drop(dialog: Confirmation) -> None:
+            self.host.call(
+                "serving.disconnect",
+                Disconnect(id=session.id, cid=connection.cid),
+                lambda _nothing: dialog.finished_ok(),
+                dialog.finished_badly,
+                owner=dialog,
+            )
+
+        Confirmation(
+            self.tr("Drop connection {cid} of {initiator}?").format(
+                cid=connection.cid, initiator=visible(words.short_name(session.initiator), 120)
+            ),
+            self.tr("Drop connection"),
+            drop,
+            text=self.tr(
+                "The session goes on over its other connections. Commands under way on this one are cut off, "
+                "unless the initiator takes them over."
+            ),
+            parent=self,
+        ).open()
 
     def fill_menu(self, menu: QMenu) -> None:
         if self.table.selected_ids():
@@ -115,79 +216,3 @@ class ConnectedTab(TablePart):
             consequences=lines,
             parent=self,
         ).open()
-
-
-def _session_columns(tab: ConnectedTab) -> list[Column]:
-    def digests(session: TargetSession) -> str:
-        found = [
-            text
-            for text, on in (
-                (translate("serve_sessions", "header"), session.header_digest),
-                (translate("serve_sessions", "data"), session.data_digest),
-            )
-            if on not in ("", "None")
-        ]
-        return ", ".join(found) or translate("serve_sessions", "none")
-
-    return [
-        Column(
-            "initiator",
-            translate("serve_sessions", "Initiator"),
-            lambda one: (
-                words.short_name(one.initiator)
-                + (translate("serve_sessions", " (this computer)") if one.own else "")
-            ),
-            tooltip=lambda one: one.initiator,
-            strong=True,
-            elide_middle=True,
-            width=150,
-            stretch=True,
-        ),
-        Column("address", translate("serve_sessions", "From"), lambda one: one.address, mono=True, width=142),
-        Column(
-            "portal",
-            translate("serve_sessions", "Portal"),
-            lambda one: one.portal,
-            mono=True,
-            width=128,
-            hidden=True,
-        ),
-        Column("auth", translate("serve_sessions", "Proved by"), lambda one: one.auth, muted=True, width=154),
-        Column("digests", translate("serve_sessions", "Digests"), digests, muted=True, width=76, hidden=True),
-        Column("luns", "LUNs", lambda one: ", ".join(map(str, one.luns)) or words.NONE, width=66),
-        Column(
-            "rate",
-            translate("serve_sessions", "Throughput"),
-            lambda one: words.rate(tab.rate_of(one)[0]) if tab.rate_of(one)[0] else words.NONE,
-            sort=lambda one: tab.rate_of(one)[0],
-            right=True,
-            live=True,
-            width=92,
-        ),
-        Column(
-            "iops",
-            "IOPS",
-            lambda one: words.amount(tab.rate_of(one)[1]),
-            sort=lambda one: tab.rate_of(one)[1],
-            right=True,
-            live=True,
-            width=70,
-        ),
-        Column(
-            "since",
-            translate("serve_sessions", "Since"),
-            lambda one: words.duration(tab.context.now() - one.logged_in_at) if one.logged_in_at else "",
-            sort=lambda one: one.logged_in_at,
-            right=True,
-            muted=True,
-            live=True,
-            width=82,
-        ),
-        Column(
-            "alias",
-            translate("serve_sessions", "Alias"),
-            lambda one: one.initiator_alias,
-            width=100,
-            hidden=True,
-        ),
-    ]
