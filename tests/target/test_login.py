@@ -1,0 +1,155 @@
+"""The shell of a login: deadlines, the number of requests, faults of ours, places that are gone meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from san_console.iscsi import login_status
+from san_console.iscsi.errors import LoginFailed
+from san_console.iscsi.login_target import LoginTarget
+from san_console.iscsi.pdu import LoginRequest, LoginResponse
+from san_console.target import login as shell
+from san_console.target.config import ChapConfig, PortalGroup, TargetConfig, TargetLimits
+from san_console.target.login import DISCOVERY_LIMITS, PortalPolicy, Reached, offer_of
+from san_console.target.session_table import SessionTable
+from tests.target.raw_initiator import ME, NAME, RawInitiator, Served, config, settings
+from tests.target.test_reception import ALICE, BOB
+
+FIRST = f"InitiatorName={ME}\0TargetName={NAME}\0"
+
+
+async def begin(served: Served) -> RawInitiator:
+    """A login that has said which target it wants, and goes no further."""
+    raw = await served.raw()
+    text = FIRST.encode()
+    raw.send(LoginRequest(csg=1, itt=1).pack(len(text)), text)
+    pdu, _ = await raw.receive()
+    assert isinstance(pdu, LoginResponse)
+    assert pdu.status_class == 0
+    return raw
+
+
+def test_the_limits_of_a_target_are_what_it_offers() -> None:
+    limits = TargetLimits(
+        max_connections=3,
+        error_recovery_level=1,
+        default_time2wait_s=5,
+        default_time2retain_s=7,
+        data_pdu_in_order=False,
+        data_sequence_in_order=False,
+        max_outstanding_r2t=4,
+        initial_r2t=True,
+        immediate_data=False,
+        header_digest="require",
+        data_digest="prefer",
+    )
+    offer = offer_of(limits)
+    assert (offer.max_connections, offer.error_recovery_level, offer.max_outstanding_r2t) == (3, 1, 4)
+    assert (offer.default_time2wait_s, offer.default_time2retain_s) == (5, 7)
+    assert [offer.data_pdu_in_order, offer.data_sequence_in_order] == [False, False]
+    assert [offer.immediate_data, offer.initial_r2t] == [False, True]
+    assert (offer.header_digest, offer.data_digest) == (("CRC32C",), ("CRC32C", "None"))
+
+
+async def test_a_target_has_its_own_deadline() -> None:
+    async with Served(config(limits=TargetLimits(login_timeout_s=0.2))) as served:
+        raw = await begin(served)
+        began = time.monotonic()
+        assert await raw.closed() == b""
+        assert time.monotonic() - began < 5  # and not the 15 s of a login whose target is not known
+        assert served.events[-1].cause == "the login was not over within 0.2 s"
+        await raw.close()
+
+
+async def test_a_login_has_so_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "MAX_LOGIN_REQUESTS", 3)
+    async with Served() as served:
+        raw = await begin(served)
+        for _ in range(3):
+            raw.send(LoginRequest(csg=1, itt=1).pack())
+        for status in (0, 0, login_status.INITIATOR_ERROR):
+            pdu, _ = await raw.receive()
+            assert isinstance(pdu, LoginResponse)
+            assert pdu.status_class << 8 | pdu.status_detail == status
+        assert await raw.closed() == b""
+        await raw.close()
+
+
+async def test_a_fault_of_ours_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    async with Served() as served:
+        raw = await begin(served)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(LoginTarget, "receive", broken)
+        raw.send(LoginRequest(csg=1, itt=1).pack())
+        pdu, _ = await raw.receive()
+        assert isinstance(pdu, LoginResponse)
+        assert (pdu.status_class, pdu.status_detail) == (3, 0)
+        assert await raw.closed() == b""
+        assert [type(one) for one in told] == [ZeroDivisionError]
+        await raw.close()
+
+
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [("removed", (2, 4)), ("full", (3, 2)), ("stopping", (3, 1))],
+)
+async def test_what_is_gone_at_the_end_of_a_login(
+    why: str, status: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the decision and the answer others may have been quicker: told, and not just closed."""
+    async with Served() as served:
+        reception = served.server._reception
+        earlier_over = reception._earlier_over
+
+        async def meanwhile(*args: object) -> bool:
+            if why == "removed":
+                await served.server.remove(NAME)
+            elif why == "full":
+                monkeypatch.setattr(SessionTable, "is_full", lambda *_: True)
+            else:
+                reception.closing = True
+            return await earlier_over(*args)  # type: ignore[arg-type]  # handed on
+
+        monkeypatch.setattr(reception, "_earlier_over", meanwhile)
+        raw = await served.raw()
+        with pytest.raises(LoginFailed) as error:
+            await raw.login(settings())
+        assert (error.value.status_class, error.value.status_detail) == status
+        assert served.kinds()[-1] == "target_login_failed"
+        assert served.server.sessions() == []
+        await raw.close()
+
+
+async def test_a_server_that_stops_says_so() -> None:
+    async with Served() as served:
+        served.server._reception.closing = True
+        raw = await served.raw()
+        with pytest.raises(LoginFailed) as error:
+            await raw.login(settings())
+        assert (error.value.status_class, error.value.status_detail) == (3, 1)
+        await raw.close()
+
+
+def test_the_policy_of_a_portal() -> None:
+    group = PortalGroup(7, list(config().portals))
+    one = TargetConfig(NAME, [group], alias="disks", anyone=True, chap=ChapConfig([ALICE], BOB))
+    policy = PortalPolicy(
+        lambda name: Reached(one, group) if name == NAME else login_status.NOT_FOUND,
+        lambda request: SessionTable().decide(request, None),  # type: ignore[arg-type]  # not called here
+        ChapConfig([BOB]),
+    )
+    found = policy.find_target(ME, NAME, "Normal", "10.0.0.1")
+    assert (found.status, found.tpgt, found.alias) == (0, 7, "disks")
+    assert (found.chap, found.mutual) == ([ALICE], BOB)
+    assert policy.find_target(ME, NAME + "x", "Normal", "").status == login_status.NOT_FOUND
+    asked = policy.find_target(ME, None, "Discovery", "")
+    assert (asked.status, asked.chap) == (0, [BOB])
+    assert asked.offer.max_recv_data_segment_bytes == DISCOVERY_LIMITS.max_recv_data_segment_bytes
