@@ -40,7 +40,7 @@ from san_console.iscsi.target_requests import Requests
 from san_console.iscsi.target_sense import INVALID_FIELD_IN_COMMAND_IU
 from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, TargetSession
 from san_console.iscsi.target_snack import SnackKeeper
-from san_console.iscsi.target_task import ANSWERED, RUNNING, TRANSFERRING, TargetTask
+from san_console.iscsi.target_task import ANSWERED, DONE, RUNNING, TRANSFERRING, TargetTask
 
 CHECK_CONDITION = 0x02
 PROTOCOL_LEVEL_7144 = 2  # command priorities (RFC 7144 §5.1.1)
@@ -416,8 +416,19 @@ class TargetConnection:
 
     def send_aborted(self, task: TargetTask, status: int) -> None:
         """Another initiator has aborted the task: it ends with `status` (TASK ABORTED) and no data."""
-        if not self.suspended and not self.closing:
-            self.responses.respond(task.itt, task.flags, task.edtl, 0, status, b"", b"")
+
+        def send() -> None:
+            if self.suspended or self.closing:
+                return
+            task.state = DONE
+            self.responses.respond(task.itt, task.flags, task.edtl, 0, status, b"", b"", task.lun, task)
+            if self.session.recovery.enabled:
+                task.result = (status, b"", b"")
+                self._keep(task)
+
+        fence = self.session.fence
+        if not fence.alert or not fence.hold(self, task.lun, False, send):
+            send()
 
 
 # RFC 7143 §4.3: a discovery session carries SendTargets and Logout; NOP is harmless.

@@ -20,7 +20,7 @@ from san_console.iscsi.opcodes import (
     RESERVED_TAG,
 )
 from san_console.iscsi.pdu import LogoutRequest, LogoutResponse
-from san_console.iscsi.target_task import TargetTask
+from san_console.iscsi.target_task import ABORTED, TargetTask
 
 if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
@@ -66,30 +66,21 @@ class Logouts:
 
     def _log_out_connection(self, pdu: LogoutRequest) -> None:
         session = self._session
-        keep = pdu.reason == LOGOUT_REMOVE_FOR_RECOVERY
         leaving = session.connections.get(pdu.cid)
         lost = session.recovery.find(pdu.cid)
-        if leaving is None and lost is None:
+        if leaving is None and lost is not None:
+            leaving = lost.connection
+        if leaving is None:
             self._respond(pdu, LOGOUT_CID_NOT_FOUND)
-        elif leaving is not None and not keep:
+        else:
             self._end(pdu, [leaving])
-        elif leaving is not None:
-            # Everything for its tasks is suspended from now on; they wait for their reassignment.
-            session.recovery.log_out(leaving, session.now, keep=True)
-            session.connection_gone(leaving)
-            self._respond(pdu, LOGOUT_DONE)
-            leaving.close("logout")
-        elif lost is not None:
-            session.recovery.clean_up(lost, session.now, keep=keep)
-            self._respond(pdu, LOGOUT_DONE)
 
     def _end(self, pdu: LogoutRequest, leaving: list[TargetConnection]) -> None:
-        """End the tasks of these connections; the response tells that this is done (§11.15.1). Data that is
-        on its way does not matter any more.
+        """End what is not kept; the response tells that this is done (§11.15.1). Data that is on its way does
+        not matter any more.
         """
         session = self._session
-        until = session.now + CLEANUP_WAIT_S
-        self._pending = (pdu, leaving, until)
+        self._pending = (pdu, leaving, session.now + CLEANUP_WAIT_S)
         session.requests[pdu.itt] = self._connection
         tasks: list[TargetTask] = []
         for connection in leaving:
@@ -99,8 +90,12 @@ class Logouts:
             tasks = list(session.tasks.values())  # those that wait for reassignment too
             for task in tasks:
                 session.abort(task)
-        else:
+        elif pdu.reason == LOGOUT_CLOSE_CONNECTION:
             session.recovery.end_tasks(leaving[0])
+        else:
+            # Everything for its tasks is suspended from now on; they wait for their reassignment.
+            session.recovery.log_out(leaving[0], session.now, keep=True)
+            tasks = [task for task in tasks if task.state == ABORTED]
         session.wait_for(tasks, self._ended, transfers_until=session.now)
         session.end_lingering()
 
@@ -119,7 +114,8 @@ class Logouts:
             session.close("logout")
             return
         for one in leaving:
-            session.recovery.log_out(one, session.now, keep=False)
+            if pdu.reason == LOGOUT_CLOSE_CONNECTION:
+                session.recovery.log_out(one, session.now, keep=False)
             session.connection_gone(one)
             one.close("logout")
         session.end_when_over()

@@ -120,10 +120,6 @@ class ConnectionRecovery:
                 return lost
         return None
 
-    def clean_up(self, lost: LostConnection, now: float, *, keep: bool) -> None:
-        """An explicit or implicit logout for a lost connection (§8.2, M4)."""
-        self.log_out(lost.connection, now, keep=keep)
-
     def reinstate(self, cid: int, now: float) -> TargetConnection | None:
         """The implicit logout of a CID by a login (§6.3.4). The connection that has to be closed, if any."""
         connection = self._session.connections.get(cid)
@@ -131,7 +127,7 @@ class ConnectionRecovery:
         if connection is not None:
             self.log_out(connection, now, keep=self.enabled)
         elif lost is not None:
-            self.clean_up(lost, now, keep=self.enabled)
+            self.log_out(lost.connection, now, keep=self.enabled)
         return connection
 
     # What waits

@@ -255,6 +255,8 @@ class TargetSession:
             task.with_unit = running
             task.result = None
             task.reports_abort = report
+        elif not report:  # now its own initiator ends it: nothing may come after the answer to that
+            task.reports_abort = False
         if task.lingering and (not task.transfer_open or task.connection.suspended):
             self.task_gone(task)
 

@@ -162,8 +162,9 @@ def test_removal_with_nothing_to_retain() -> None:
     """§11.15.4: Time2Retain 0 means that the task state has been discarded."""
     one, first, second = connected(2, default_time2retain_s=0)
     second.feed(one.read(4))
-    assert response(first.feed(one.logout(o.LOGOUT_REMOVE_FOR_RECOVERY, 1))).time2retain == 0
+    assert first.feed(one.logout(o.LOGOUT_REMOVE_FOR_RECOVERY, 1)) == []
     finish(one.unit)
+    assert response(first.answers()).time2retain == 0
     assert one.session.quiet
     assert one.nexus.cleared == [0]
 
@@ -243,3 +244,16 @@ def test_a_logout_whose_connection_breaks_is_not_answered() -> None:
     assert not first.connection.logging_out
     one.unit.later = False
     assert [type(p) for p, _ in first.feed(one.read(4))][-1] is ScsiDataIn
+
+
+@pytest.mark.parametrize("reason", [o.LOGOUT_CLOSE_CONNECTION, o.LOGOUT_REMOVE_FOR_RECOVERY])
+def test_the_logout_of_a_lost_connection_waits_for_what_it_left_with_the_unit(reason: int) -> None:
+    """§11.15.1: the response tells that the cleanup is complete: no late write after it."""
+    one, first, second = connected(2)
+    second.feed(one.command(b"\xf0" + bytes(15), o.FINAL | o.READ, 4, immediate=True))
+    second.drop()
+    first.answers()
+    assert first.feed(one.logout(reason, 1)) == []
+    finish(one.unit)
+    assert response(first.answers()).response == o.LOGOUT_DONE
+    assert one.session.quiet

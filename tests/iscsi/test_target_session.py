@@ -6,7 +6,15 @@ import pytest
 
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.parameters import OperationalParameters
-from san_console.iscsi.pdu import NopIn, NopOut, ReadyToTransfer, Reject, ScsiDataIn, ScsiResponse
+from san_console.iscsi.pdu import (
+    NopIn,
+    NopOut,
+    ReadyToTransfer,
+    Reject,
+    ScsiDataIn,
+    ScsiResponse,
+    TaskManagementResponse,
+)
 from san_console.iscsi.target_session import LINGER_S, MAX_PENDING_READ_BYTES, TASK_ABORTED
 from tests.iscsi.target_harness import READ_CDB, Initiator, cdb
 
@@ -192,3 +200,51 @@ def test_the_end_is_told_once() -> None:
     assert one.closed == [(0, "enough")]
     one.session.tick(5.0)
     assert one.session.next_deadline() is None
+
+
+def test_the_own_abort_of_a_task_that_another_has_aborted_silences_it() -> None:
+    """§11.5.1: no response of a covered task after the response to the function."""
+    one = busy()
+    one.feed(one.write(4096))
+    tag = one.itt
+    one.session.abort_set(0, report=True)
+    answers = one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag))
+    assert [type(p) for p, _ in answers] == [TaskManagementResponse]
+    one.tick(LINGER_S)
+    assert one.answers() == []
+
+
+def test_task_aborted_is_kept_for_recovery_like_any_status() -> None:
+    one = busy(error_recovery_level=2)
+    one.feed(one.read(4))
+    tag = one.itt
+    one.session.abort_set(0, report=True)
+    one.unit.finish(one.unit.running[0])
+    one.link.drop()
+    one.session.reinstate(0)
+    again = one.connect(0)
+    answers = again.feed(one.task_management(o.TMF_TASK_REASSIGN, referenced=tag))
+    assert [p.status for p, _ in answers if isinstance(p, ScsiResponse)] == [TASK_ABORTED]
+
+
+def test_task_aborted_waits_for_fences_and_not_for_lost_connections() -> None:
+    one = busy(max_connections=2)
+    second = one.connect(1)
+    one.feed(one.read(4))
+    one.unit.finish(one.unit.running[0])
+    one.answers()
+    second.feed(one.task_management(o.TMF_ABORT_TASK_SET))  # waits for the acknowledgment of the read
+    second.feed(one.read(4) + one.read(4))
+    one.session.abort_set(0, report=True)
+    for task in one.unit.running[1:]:
+        one.unit.finish(task)
+    assert second.answers() == []
+    one.link.acknowledge()
+    assert [type(p) for p, _ in second.answers()] == [TaskManagementResponse, NopIn]
+    statuses = [p.status for p, _ in second.acknowledge() if isinstance(p, ScsiResponse)]
+    assert statuses == [TASK_ABORTED] * 2
+    second.feed(one.read(4))
+    one.session.abort_set(0, report=True)
+    second.drop()
+    one.unit.finish(one.unit.running[-1])
+    assert second.answers() == []
