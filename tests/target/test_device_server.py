@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from san_console.iscsi.opcodes import ATTR_SIMPLE
-from san_console.iscsi.target_task import RUNNING
 from san_console.names.lun import encode_lun_u64
 from san_console.scsi import capacity, cdb, inquiry, luns, mode, vpd
 from san_console.scsi import opcodes as op
 from san_console.scsi.provisioning import build_unmap_list, parse_lba_status
 from san_console.scsi.sense import Condition, parse
-from san_console.target.backstore import Buffer
-from san_console.target.backstores import open_backstore
 from san_console.target.block_access import MAX_TRANSFER_BYTES
-from san_console.target.config import LunConfig, parse_spec
 from san_console.target.device_server import COMMANDS
-from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.primary_commands import UnmappedUnit
 from san_console.target.read_write_commands import Heap
+from tests.target.disk import Disk, FakeTask
 
 BLOCKS = 2048
-
-
-class FakeTask:
-    """What a handler sees of a task; `complete` keeps the answer."""
-
-    def __init__(self, command: bytes, data: bytes = b"") -> None:
-        self.cdb = command.ljust(16, b"\0")
-        self.flags = ATTR_SIMPLE
-        self.state = RUNNING
-        self.on_gone: Callable[[], None] | None = None
-        self.data_out = memoryview(data)
-        self.edtl = len(data)
-        self.state = RUNNING
-        self.answer: tuple[int, bytes, bytes] | None = None
-        self.done = asyncio.Event()
-
-    def complete(self, status: int, data: Buffer = b"", sense: bytes = b"") -> None:
-        assert self.answer is None
-        self.answer = (status, bytes(data), sense)
-        self.done.set()
-
-
-class Disk:
-    """A nexus with a unit."""
-
-    def __init__(self, spec: str, *, read_only: bool = False) -> None:
-        self.pool = ThreadPoolExecutor(1)
-        self.errors: list[str] = []
-        config = LunConfig("a", "a", parse_spec(spec))
-        self.unit = LogicalUnit(
-            config,
-            open_backstore(config.backstore, self.pool),
-            target_name="iqn.2026-11.org.example:t",
-            tpgt=3,
-            serial="S123",
-            naa=bytes.fromhex("3123456789abcdef"),
-            on_error=self.errors.append,
-        )
-        self.nexus = UnitNexus(self.unit, COMMANDS, lun=0, read_only=read_only, lun_list=lambda: [0, 2, 300])
-        self.unit.nexuses.add(self.nexus)
-
-    async def run(self, command: bytes, data: bytes = b"") -> bytes:
-        """The data of a command that has to succeed."""
-        status, answer, sense = await self.status(command, data)
-        assert status == 0, parse(sense)
-        return answer
-
-    async def status(self, command: bytes, data: bytes = b"") -> tuple[int, bytes, bytes]:
-        task = FakeTask(command, data)
-        wanted = self.nexus.prepare(task)  # type: ignore[arg-type]
-        if task.answer is None:
-            assert wanted == len(data) or not data
-            self.nexus.execute(task)  # type: ignore[arg-type]
-            async with asyncio.timeout(10):
-                await task.done.wait()
-        assert task.answer is not None
-        return task.answer
-
-    async def fails(self, command: bytes, data: bytes = b"") -> tuple[int, int, int]:
-        """Sense key and codes of a command that has to fail."""
-        status, answer, sense = await self.status(command, data)
-        assert (status, answer) == (2, b"")
-        found = parse(sense)
-        return found.key, found.asc, found.ascq
 
 
 @pytest.fixture
