@@ -32,10 +32,26 @@ class Figure:
     cpu_us: float
 
 
-def make_disk(path: Path) -> Path:
-    """A file of DISK_BYTES bytes that has all its blocks."""
-    path.write_bytes(os.urandom(1 << 20) * (DISK_BYTES >> 20))
+def make_disk(path: Path, size_bytes: int = DISK_BYTES) -> Path:
+    """A file of that many bytes that has all its blocks."""
+    mib = os.urandom(1 << 20)
+    with path.open("wb") as file:
+        for _ in range(size_bytes >> 20):
+            file.write(mib)
     return path
+
+
+def warm(path: Path) -> None:
+    """Read the file, so that it is in the page cache."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 22):
+            continue
+
+
+def machine_busy_s() -> float:
+    """What all processors have spent on anything, or lost to the hypervisor, since the boot."""
+    user, nice, system, _, _, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / _TICKS_PER_S
 
 
 def process_cpu_s(pid: int) -> float:
@@ -54,9 +70,9 @@ def run(argv: Sequence[str | Path], timeout_s: float, cwd: Path | None = None) -
     return output, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def iscsi_perf(url: str, blocks: int, depth: int, seconds: int) -> Figure:
-    """Sequential reads by iscsi-perf; the CPU time is its own."""
-    argv = ["iscsi-perf", "-b", str(blocks), "-m", str(depth), "-t", str(seconds), url]
+def iscsi_perf(url: str, blocks: int, depth: int, seconds: int, *, prefix: Sequence[str] = ()) -> Figure:
+    """Sequential reads by iscsi-perf; the CPU time is its own. `prefix` goes before the command."""
+    argv = [*prefix, "iscsi-perf", "-b", str(blocks), "-m", str(depth), "-t", str(seconds), url]
     output, used_s = run(argv, seconds + 60)
     iops = int(re.findall(r"iops average (\d+)", output)[-1])
     return Figure(iops, used_s / seconds / max(iops, 1) * 1e6)
