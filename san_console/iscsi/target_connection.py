@@ -8,7 +8,6 @@ loop over the receive buffer, without an object per PDU: that loop decides how f
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable
 
 from san_console.iscsi import opcodes
@@ -30,6 +29,7 @@ from san_console.iscsi.opcodes import (
 )
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Reject, ScsiCommand
+from san_console.iscsi.target_answers import Answers
 from san_console.iscsi.target_command_order import HeldCommand
 from san_console.iscsi.target_data_in import GOOD, Responses
 from san_console.iscsi.target_data_out import WriteTransfers
@@ -40,9 +40,8 @@ from san_console.iscsi.target_requests import Requests
 from san_console.iscsi.target_sense import INVALID_FIELD_IN_COMMAND_IU
 from san_console.iscsi.target_session import MASK, MAX_IMMEDIATE_TASKS, TargetSession
 from san_console.iscsi.target_snack import SnackKeeper
-from san_console.iscsi.target_task import ANSWERED, DONE, RUNNING, TRANSFERRING, TargetTask
+from san_console.iscsi.target_task import RUNNING, TRANSFERRING, TargetTask
 
-CHECK_CONDITION = 0x02
 PROTOCOL_LEVEL_7144 = 2  # command priorities (RFC 7144 §5.1.1)
 _EXP_STAT_SN = struct.Struct(">28xI16x")  # in the header of every initiator PDU
 assert _EXP_STAT_SN.size == BHS_BYTES
@@ -101,10 +100,11 @@ class TargetConnection:
         # From error recovery level 1 on, what was sent is kept until it is acknowledged (§7.1.4).
         self._fast = parameters.error_recovery_level == 0 and not session.discovery
         self._acknowledges = not self._fast or parameters.max_connections > 1
-        self._unacknowledged: deque[tuple[int, TargetTask]] = deque()
         self._receiving = False
         self.snacks = SnackKeeper(self) if parameters.error_recovery_level else None
         self.responses = Responses(self)
+        self.answers = Answers(self, self.responses, keeps_data=not self._fast)
+        self.send_status: Callable[[TargetTask, int, Buffer, bytes], None] = self.answers.send_status
         self.transfers = WriteTransfers(self)
         self.requests = Requests(self, nop_in_interval_s, nop_in_timeout_s, now)
         if self.snacks is not None:
@@ -188,9 +188,7 @@ class TargetConnection:
         self.exp_stat_sn = exp_stat_sn
         if self.snacks is not None:
             self.snacks.acknowledge(exp_stat_sn)
-        unacknowledged = self._unacknowledged
-        while unacknowledged and (unacknowledged[0][0] - old) & MASK < (exp_stat_sn - old) & MASK:
-            self.session.recovery.acknowledged(unacknowledged.popleft()[1])
+        self.answers.acknowledged(old, exp_stat_sn)
         if self.session.fence.busy:
             self.session.fence.acknowledged(self)
 
@@ -347,88 +345,6 @@ class TargetConnection:
             data_sn=data_sn,
         )
         self.send_numbered(pdu.stat_sn, pdu.pack(BHS_BYTES), bytes(bhs))
-
-    # Answers
-
-    def send_status(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
-        """The task ends with this status, `data` first."""
-        if task.state == ANSWERED:
-            return  # it waits already
-        session = self.session
-        if self.suspended:
-            session.recovery.park(task, status, data, sense)
-        elif task.fenced or session.fence.alert:
-            session.recovery.park(task, status, data, sense)
-            self._in_order_of_answers(task, status)
-        else:
-            self._answer(task, status, data, sense)
-
-    def _in_order_of_answers(self, task: TargetTask, status: int) -> None:
-        """Send the parked answer now, or when fences allow it (§4.2.2.3)."""
-        fence = self.session.fence
-
-        def send() -> None:
-            self._send_waiting(task)
-
-        if task.fenced:
-            fence.send(self, task.lun, send)
-        elif not fence.hold(self, task.lun, status == CHECK_CONDITION, send):
-            send()
-
-    def _send_waiting(self, task: TargetTask) -> None:
-        """The answer of a task that has waited for a fence; it may have been aborted since."""
-        if task.state == ANSWERED and task.result is not None and not task.connection.suspended:
-            task.connection._answer(task, *task.result)
-
-    def _answer(self, task: TargetTask, status: int, data: Buffer, sense: bytes) -> None:
-        session = self.session
-        session.answered(task)
-        self.count(task, status, data)
-        if not self._fast:
-            data = bytes(data)  # its memory may be used again before the initiator has acknowledged it
-        self.responses.respond(
-            task.itt, task.flags, task.edtl, task.wanted_bytes, status, data, sense, task.lun, task
-        )
-        if session.recovery.enabled:
-            task.result = (status, data, sense)
-            self._keep(task)
-
-    def count(self, task: TargetTask, status: int, data: Buffer) -> None:
-        """The task has ended."""
-        counters = self.session.counters
-        if status == CHECK_CONDITION:
-            counters.errors += 1
-        elif task.write:
-            counters.writes += 1
-            counters.write_bytes += task.transfer_bytes or task.wanted_bytes
-        elif data:
-            counters.reads += 1
-            counters.read_bytes += min(len(data), task.edtl)
-
-    def _keep(self, task: TargetTask) -> None:
-        self.session.recovery.retain(task)
-        self._unacknowledged.append(((self.stat_sn - 1) & MASK, task))
-
-    def resume_answer(self, task: TargetTask, exp_data_sn: int) -> None:
-        """The task was reassigned to this connection with its result: send what is missing of it."""
-        self.responses.resume(task, exp_data_sn)
-        self._keep(task)
-
-    def send_aborted(self, task: TargetTask, status: int) -> None:
-        """Another initiator has aborted the task: it ends with `status` (TASK ABORTED) and no data."""
-
-        def send() -> None:
-            if self.suspended or self.closing:
-                return
-            task.state = DONE
-            self.responses.respond(task.itt, task.flags, task.edtl, 0, status, b"", b"", task.lun, task)
-            if self.session.recovery.enabled:
-                task.result = (status, b"", b"")
-                self._keep(task)
-
-        fence = self.session.fence
-        if not fence.alert or not fence.hold(self, task.lun, False, send):
-            send()
 
 
 # RFC 7143 §4.3: a discovery session carries SendTargets and Logout; NOP is harmless.

@@ -202,20 +202,17 @@ class ConnectionRecovery:
                 task.result = (CHECK_CONDITION, b"", task.failure)
             task.state = ANSWERED
         if itt in self._retained:
-            self._forget_keeping_result(task)
-            connection.resume_answer(task, exp_data_sn)
+            result = task.result
+            self._forget(task)
+            task.result = result
+            connection.answers.resume(task, exp_data_sn)
         elif task.state == ANSWERED:
             self._session.answered(task)
             assert task.result is not None
-            connection.count(task, task.result[0], task.result[1])
-            connection.resume_answer(task, exp_data_sn)
+            connection.answers.count(task, task.result[0], task.result[1])
+            connection.answers.resume(task, exp_data_sn)
         elif task.state != RUNNING:
             connection.transfers.resume(task, exp_data_sn)
-
-    def _forget_keeping_result(self, task: TargetTask) -> None:
-        result = task.result
-        self._forget(task)
-        task.result = result
 
     # Time
 

@@ -190,7 +190,7 @@ class TargetSession:
             self._release_transfer(task)
         if task.reports_abort:
             task.reports_abort = False
-            task.connection.send_aborted(task, TASK_ABORTED)
+            task.connection.answers.send_aborted(task, TASK_ABORTED)
         self.aborts.gone(task)
         if task.on_gone is not None:
             task.on_gone()
