@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, TypeVar
 
+from san_console.cli import target_change, target_document, target_show
 from san_console.cli.target_arguments import access_state, initiator, portal_of_group, redirect, target_name
 from san_console.names.errors import NamesError
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `target` with its command `serve`."""
+    """Add `target` with its commands: `serve`, and those that work on the engine's targets."""
     from san_console.cli.chap_arguments import add_chap_arguments
 
     parser = subparsers.add_parser("target", help="serve LUNs of this machine")
@@ -87,6 +88,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     serve_parser.add_argument("--json", action="store_true", help="print one JSON object when ready")
     add_chap_arguments(serve_parser)
     serve_parser.set_defaults(handler=serve)
+    for module in (target_show, target_change, target_document):
+        module.add_commands(commands)
 
 
 def serve(args: argparse.Namespace) -> int:
