@@ -30,6 +30,7 @@ def conformance(url: str, second: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)  # minutes on a machine that does other things too
 @pytest.mark.parametrize("lun", ["memory:64M,thin", "file"])
 def test_iscsi_test_cu_over_two_paths(tmp_path: Path, lun: str) -> None:
     need("iscsi-test-cu", "libiscsi-bin")
