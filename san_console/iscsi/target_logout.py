@@ -66,10 +66,7 @@ class Logouts:
 
     def _log_out_connection(self, pdu: LogoutRequest) -> None:
         session = self._session
-        leaving = session.connections.get(pdu.cid)
-        lost = session.recovery.find(pdu.cid)
-        if leaving is None and lost is not None:
-            leaving = lost.connection
+        leaving = session.leaving(pdu.cid)
         if leaving is None:
             self._respond(pdu, LOGOUT_CID_NOT_FOUND)
         else:

@@ -315,6 +315,11 @@ class TargetSession:
             self.asyncs.tell_of_drop(connection)
         self.end_when_over()
 
+    def leaving(self, cid: int) -> TargetConnection | None:
+        """The connection that a login with `cid` takes the place of: working, or waiting for its cleanup."""
+        lost = self.recovery.find(cid)
+        return self.connections.get(cid) or (lost.connection if lost is not None else None)
+
     def connection_gone(self, connection: TargetConnection) -> None:
         """Forget what waits for something from the connection."""
         self.asyncs.connection_gone(connection)

@@ -39,7 +39,7 @@ async def end_connections(wanted: list[tuple[ServedSession, ServedConnection]], 
     for session, one in wanted:
         session.close_connection(one, reason)
     for session, one in wanted:
-        await quiet(session.connection_quiet(one))
+        await quiet(session.connection_quiet(one.protocol))
 
 
 def _members(session: ServedSession) -> list[ServedConnection]:

@@ -250,13 +250,14 @@ class Reception:
         """
         cid = arrival.result.session.cid
         old = session.connections.get(cid)
+        leaving = session.protocol.leaving(cid)  # it may have broken before, with a write under way
         session.protocol.reinstate(cid)
         if old is not None:
             old.pump.close("the initiator logged this connection in again", error=False)
-            if session.result.params.error_recovery_level < 2:
-                if not await quiet(session.connection_quiet(old)):
-                    raise self._waits_for_storage(session.target, session.result.session.initiator_name)
-                return not _closed_by_peer(arrival.sock)
+        if leaving is not None and session.result.params.error_recovery_level < 2:
+            if not await quiet(session.connection_quiet(leaving)):
+                raise self._waits_for_storage(session.target, session.result.session.initiator_name)
+            return not _closed_by_peer(arrival.sock)
         return True
 
     async def _earlier_over(self, sock: socket.socket, request: SessionRequest, place: Place) -> bool:

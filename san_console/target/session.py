@@ -260,10 +260,10 @@ class ServedSession:
         self.when_quiet(done.set)
         await done.wait()
 
-    async def connection_quiet(self, connection: ServedConnection) -> None:
+    async def connection_quiet(self, connection: TargetConnection) -> None:
         """Wait for that, as far as one (former) connection began it."""
         done = asyncio.Event()
-        tasks = [task for task in self.protocol.tasks.values() if task.connection is connection.protocol]
+        tasks = [task for task in self.protocol.tasks.values() if task.connection is connection]
         self.protocol.wait_for(tasks, done.set, transfers_until=None)
         await done.wait()
 

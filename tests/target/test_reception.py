@@ -246,6 +246,32 @@ async def test_a_reinstated_connection_waits_for_the_last_write_of_the_old_one(
         await again.close()
 
 
+async def test_a_login_in_the_place_of_a_broken_connection_waits_for_its_last_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowWrites(monkeypatch)
+    spec = BackstoreSpec("file", str(tmp_path / "disk"), 1 << 20, create=True)
+    async with Served(config(luns=[LunConfig("a", "a", spec)])) as served:
+        first, tsih, params = await leading(served)
+        await first.ready()
+        second = await join(served, tsih, params, 1)
+        second.cmd_sn = first.cmd_sn
+        second.command(cdb.write(0, 1, fua=True), data=b"\x22" * 512)
+        await slow.begun.wait()
+        second.writer.transport.abort()
+        await until(lambda: served.server.sessions()[0].connections == 1)
+        login = asyncio.create_task(join(served, tsih, params, 1))
+        await told_of_a_drop(first, 1)
+        first.cmd_sn = second.cmd_sn
+        await first.ping()
+        assert not login.done()
+        slow.go_on.set()
+        again = await login
+        assert [one.cid for one in served.server.sessions()[0].connection_list] == [0, 1]
+        for raw in (first, second, again):
+            await raw.close()
+
+
 async def test_one_connection_can_be_disconnected() -> None:
     async with Served() as served:
         first, tsih, params = await leading(served)
