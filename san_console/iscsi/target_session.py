@@ -8,7 +8,6 @@ session owns: the order of commands, waiting for aborts, lost connections, respo
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,14 +21,13 @@ from san_console.iscsi.target_device import Nexus
 from san_console.iscsi.target_fence import ResponseFence
 from san_console.iscsi.target_recovery import ConnectionRecovery
 from san_console.iscsi.target_task import ABORTED, DONE, RUNNING, TargetTask
+from san_console.iscsi.target_transfer_memory import TransferMemory
 
 if TYPE_CHECKING:
     from san_console.iscsi.target_connection import TargetConnection
 
 MASK = 0xFFFFFFFF
 DEFAULT_COMMAND_WINDOW = 128
-# Buffers of writes in transfer, per session; more writes wait for their first R2T.
-MAX_TRANSFER_BYTES = 64 << 20
 MAX_PENDING_READ_BYTES = 32 << 20  # reads that run or wait to be sent; beyond, no more commands are taken in
 MAX_IMMEDIATE_TASKS = 16  # per connection; RFC 7143 §4.2.2.1 wants one TMF and one other at least
 TASK_ABORTED = 0x40  # SAM-5 §5.3.1
@@ -105,8 +103,9 @@ class TargetSession:
         self.fence = ResponseFence(self)
         self.asyncs = AsyncMessages(self)
         self._window_debt = 0
-        self._transfer_bytes = 0
-        self._transfer_queue: deque[TargetTask] = deque()
+        self._transfer_memory = TransferMemory()
+        self.reserve_transfer = self._transfer_memory.reserve
+        self.queue_transfer = self._transfer_memory.queue
         self._next_ttt = 0
 
     def new_ttt(self) -> int:
@@ -184,10 +183,7 @@ class TargetSession:
             self.command_done()
         task.unsolicited_open = False
         task.solicited.clear()
-        if task in self._transfer_queue:
-            self._transfer_queue.remove(task)
-        if task.reserved_bytes:
-            self._release_transfer(task)
+        self._transfer_memory.release(task)
         if task.reports_abort:
             task.reports_abort = False
             task.connection.answers.send_aborted(task, TASK_ABORTED)
@@ -205,28 +201,6 @@ class TargetSession:
             # Whoever paused for it has nothing to send perhaps: somebody else may have aborted the reads.
             for connection in self.connections.values():
                 connection.wake()
-
-    def _release_transfer(self, task: TargetTask) -> None:
-        self._transfer_bytes -= task.reserved_bytes
-        task.reserved_bytes = 0
-        while self._transfer_queue and self.reserve_transfer(self._transfer_queue[0]):
-            waiting = self._transfer_queue.popleft()
-            if not waiting.connection.suspended:
-                waiting.connection.transfers.solicit(waiting)
-
-    def reserve_transfer(self, task: TargetTask) -> bool:
-        """Give the task the buffer for solicited data; False when others have to finish first."""
-        if self._transfer_bytes and self._transfer_bytes + task.transfer_bytes > MAX_TRANSFER_BYTES:
-            return False
-        self._transfer_bytes += task.transfer_bytes
-        task.reserved_bytes = task.transfer_bytes
-        task.grow_data_out()
-        return True
-
-    def queue_transfer(self, task: TargetTask) -> None:
-        """The task waits for memory; `solicit` is called for it later."""
-        if task not in self._transfer_queue:
-            self._transfer_queue.append(task)
 
     def answered(self, task: TargetTask) -> None:
         """The task's status is about to be sent."""
@@ -360,7 +334,7 @@ class TargetSession:
             task.reports_abort = False
             if task.lingering:
                 self.task_gone(task)
-        self._transfer_queue.clear()
+        self._transfer_memory.clear()
 
     @property
     def quiet(self) -> bool:

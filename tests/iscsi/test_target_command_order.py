@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi import target_command_order, target_session
+from san_console.iscsi import target_command_order, target_session, target_transfer_memory
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
@@ -289,7 +289,7 @@ def test_text_and_nop_keep_the_order_too() -> None:
 
 
 def test_writes_wait_for_memory_across_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 4096)
     one, links = several(2, initial_r2t=True)
     [(r2t, _)] = links[0].feed(one.write(4096))
     assert isinstance(r2t, ReadyToTransfer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi import target_session
+from san_console.iscsi import target_transfer_memory
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Pdu, ReadyToTransfer, Reject, ScsiDataIn, ScsiResponse
 from san_console.iscsi.target_sense import (
@@ -260,7 +260,7 @@ def test_an_error_of_the_cdb_waits_for_the_unsolicited_data() -> None:
 
 
 def test_writes_wait_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 8192)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 8192)
     one = initiator(initial_r2t=True, immediate_data=False)
     answers = one.feed(b"".join(one.write(4096, offset=4096 * n) for n in range(4)))
     r2ts = [pdu for pdu, _ in answers if isinstance(pdu, ReadyToTransfer)]
@@ -276,7 +276,7 @@ def test_writes_wait_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_write_that_waits_for_memory_can_fail_and_be_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 4096)
     one = initiator(initial_r2t=True, immediate_data=False)
     answers = one.feed(b"".join(one.write(4096) for _ in range(3)))
     assert len(answers) == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from san_console.iscsi import data_sequence, target_session
+from san_console.iscsi import data_sequence, target_transfer_memory
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Pdu, ReadyToTransfer, Reject, ScsiResponse
@@ -314,7 +314,7 @@ def test_recoveries_that_succeed_do_not_add_up() -> None:
 
 def test_time_begins_with_the_r2t(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that had to wait for memory was not silent."""
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 4096)
     one = initiator(initial_r2t=True, immediate_data=False)
     answers = one.feed(one.write(4096) + one.write(4096, offset=4096))
     first = one.itt - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi import target_recovery, target_session
+from san_console.iscsi import target_recovery, target_session, target_transfer_memory
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
@@ -458,7 +458,7 @@ def test_a_tag_that_is_used_again_forgets_the_old_answer() -> None:
 
 
 def test_a_write_that_waits_for_memory_survives_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 4096)
     one, first, second = recovering(initial_r2t=True)
     [(r2t, _)] = first.feed(one.write(4096))
     assert isinstance(r2t, ReadyToTransfer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi import target_command_order, target_session
+from san_console.iscsi import target_command_order, target_transfer_memory
 from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
@@ -245,7 +245,7 @@ def test_the_end_of_a_session_ends_its_tasks() -> None:
 
 
 def test_abort_of_a_write_that_waits_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_session, "MAX_TRANSFER_BYTES", 4096)
+    monkeypatch.setattr(target_transfer_memory, "MAX_TRANSFER_BYTES", 4096)
     one = busy()
     assert len(one.feed(one.write(4096) + one.write(4096))) == 1
     assert response(one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=one.itt))) == 0
