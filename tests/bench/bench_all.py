@@ -11,7 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("bench_target.py", "bench_initiator.py", "bench_window.py", "bench_console.py")
+SCRIPTS = (
+    "bench_target.py",
+    "bench_target_scale.py",
+    "bench_initiator.py",
+    "bench_window.py",
+    "bench_console.py",
+)
 
 
 def main() -> int:

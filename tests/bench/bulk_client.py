@@ -67,7 +67,8 @@ class BulkSession:
         self._blocks = blocks
         self._framer = Framer(1 << 24)
         self._itt = 0
-        self._lba = number * 4096 % RANGE_BLOCKS
+        self.range_blocks = RANGE_BLOCKS
+        self._lba = number * 8 % 1024
         self._rest = b""
         self._buffer = bytearray(_RECEIVE_BYTES)
         login = LoginInitiator(
@@ -144,7 +145,9 @@ class BulkSession:
                 raw.append(_DIGEST.pack(crc32c(command)))
             self._itt = (self._itt + 1) & 0x7FFFFFFF
             self._cmd_sn = (self._cmd_sn + 1) & 0xFFFFFFFF
-            self._lba = (self._lba + self._blocks) % RANGE_BLOCKS
+            self._lba += self._blocks
+            if self._lba + self._blocks > self.range_blocks:
+                self._lba = 0
         self.socket.sendall(b"".join(raw))
 
     def take(self) -> int:
