@@ -195,7 +195,7 @@ class PersistentReservations:
     def register_and_move(self, nexus: NexusId, request: Request, around: Surroundings) -> Outcome:
         """Hand the reservation over to another I_T nexus, which is registered with the new key."""
         self._check_key(nexus, request)
-        if not self.type or self.type in ALL_REGISTRANTS:
+        if self.type in ALL_REGISTRANTS:
             raise Refused
         if self.holder != nexus:
             raise Refused(INVALID_FIELD_IN_CDB)

@@ -32,7 +32,7 @@ from san_console.scsi.sense import (
     RESERVATIONS_PREEMPTED,
     field_pointer,
 )
-from san_console.scsi.status import RESERVATION_CONFLICT
+from san_console.scsi.status import BUSY, RESERVATION_CONFLICT
 from san_console.scsi.transport_ids import NexusId
 from san_console.target.backstore import Buffer
 from san_console.target.check_condition import CheckCondition, StatusAnswer
@@ -134,6 +134,8 @@ class Reservations:
         """Compatible reservation handling (CRH): who may use the unit by a persistent reservation is told
         that all is well; while there are registrations, the others are refused.
         """
+        if self._changing.locked():
+            raise StatusAnswer(BUSY)  # a registration is just being kept: what holds then is not known yet
         if not self.state.registrations:
             return False
         if self.state.type and self.state.shares(nexus):

@@ -348,10 +348,16 @@ def test_register_and_move_to_the_other_port_of_the_same_initiator() -> None:
     assert state.holder == A2
 
 
-@pytest.mark.parametrize("type_", [0, *ALL])
-def test_there_must_be_one_reservation_to_move(type_: int) -> None:
-    state = held(type_, a=7) if type_ else registered(a=7)
+@pytest.mark.parametrize("type_", ALL)
+def test_what_all_registrants_hold_cannot_be_moved(type_: int) -> None:
+    state = held(type_, a=7)
     assert refused(lambda: state.register_and_move(A, move(7, 5), AROUND), state) is None
+
+
+def test_there_must_be_a_reservation_to_move() -> None:
+    state = registered(a=7)
+    found = refused(lambda: state.register_and_move(A, move(7, 5), AROUND), state)
+    assert found == sense.INVALID_FIELD_IN_CDB
 
 
 def test_only_the_holder_moves_it() -> None:

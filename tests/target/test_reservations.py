@@ -13,7 +13,7 @@ from san_console.scsi import cdb
 from san_console.scsi import opcodes as op
 from san_console.scsi.persistent_reservations import Request
 from san_console.scsi.persistent_reservations_data import MAX_LIST_BYTES, build_move, build_out
-from san_console.scsi.status import GOOD, RESERVATION_CONFLICT
+from san_console.scsi.status import BUSY, GOOD, RESERVATION_CONFLICT
 from san_console.scsi.transport_ids import InitiatorPort, build_transport_id
 from san_console.target.check_condition import CheckCondition
 from tests.target.hosts import NAME, Array, Host
@@ -206,6 +206,7 @@ async def test_good_only_once_it_is_durable() -> None:
         await asyncio.sleep(0)
     assert not task.done.is_set()
     assert b.writes_fast()
+    assert await b.status(bytes([op.RESERVE_6]) + bytes(5)) == BUSY
     shelf.written.set()
     await task.done.wait()
     assert task.answer == (GOOD, b"", b"")
