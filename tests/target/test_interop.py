@@ -113,23 +113,6 @@ def test_the_access_list_decides(tmp_path: Path) -> None:
         assert refused.returncode != 0
 
 
-def test_iscsi_test_cu_on_a_thin_lun() -> None:
-    need("iscsi-test-cu", "libiscsi-bin")
-    with serve(["memory:64M,thin"]) as serving:
-        report = subprocess.run(
-            ["iscsi-test-cu", "-d", "--test=ALL", serving.url(0)],
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        ).stdout
-    match = re.search(r"tests +(\d+) +(\d+) +(\d+) +(\d+)", report)
-    assert match is not None, report[-2000:]
-    total, _, _, failed = map(int, match.groups())
-    assert total >= 200
-    assert failed == 0, report
-
-
 async def use_every_way(url: str, digest: str) -> None:
     """Log in with our initiator, look around, write all kinds of sizes, read them back, log out."""
     async with connect(url, header_digest=digest, data_digest=digest) as session:
