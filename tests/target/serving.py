@@ -40,9 +40,11 @@ class Serving:
         return self.urls[lun].replace("iscsi://", f"iscsi://{credentials}")
 
 
-def start(*words: str, prelude: str = "") -> Process:
-    """Start `target serve` with these words; `prelude` is Python that its process runs before."""
-    return Process([sys.executable, "-c", prelude + _DRIVER, "target", "serve", *words])
+def start(*words: str, prelude: str = "", under: Sequence[str] = ()) -> Process:
+    """Start `target serve` with these words; `prelude` is Python that its process runs before, `under` the
+    program and its options that start it.
+    """
+    return Process([*under, sys.executable, "-c", prelude + _DRIVER, "target", "serve", *words])
 
 
 @contextmanager
