@@ -60,7 +60,11 @@ class BulkSession:
         data_digest: bool = False,
     ) -> None:
         host, _, port = portal.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), _TIMEOUT_S)
+        self.socket = socket.socket()
+        # The same for all from the start: else TCP's own tuning decides which of many sessions is fast.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        self.socket.settimeout(_TIMEOUT_S)
+        self.socket.connect((host, int(port)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.done = 0
         self._lun = lun << 48
