@@ -160,7 +160,9 @@ class UnitWatch:
 
 
 def _has_threshold(unit: LogicalUnit) -> bool:
-    return unit.backstore.thin and unit.config.soft_threshold_percent > 0
+    # How much of a block device is in use, nobody tells.
+    known = unit.backstore.thin and unit.config.backstore.kind != "block"
+    return known and unit.config.soft_threshold_percent > 0
 
 
 def _examine_all(wanted: list[tuple[Backstore, bool]]) -> list[_Finding]:

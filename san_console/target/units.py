@@ -137,9 +137,12 @@ async def set_write_cache(unit: LogicalUnit, on: bool) -> None:
     """
     unit.config = replace(unit.config, write_cache=on)
     store = unit.backstore
-    if store.volatile or store.write_cache == on:
+    if store.volatile:
         return
-    store.write_cache = unit.device.mode.write_cache = unit.device.default_mode.write_cache = on
+    unit.device.default_mode.write_cache = on
+    if store.write_cache == on:
+        return  # an initiator has chosen the same meanwhile
+    store.write_cache = unit.device.mode.write_cache = on
     unit.attention(MODE_PARAMETERS_CHANGED)
     if not on and not (unit.offline or store.read_only):
         try:
