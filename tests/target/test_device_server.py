@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from san_console.names.lun import encode_lun_u64
 from san_console.scsi import capacity, cdb, inquiry, luns, mode, vpd
@@ -375,3 +378,36 @@ async def test_a_lun_that_is_not_mapped() -> None:
     assert parse(ask(bytes([op.REQUEST_SENSE, 0, 0, 0, 18, 0]))[1]).asc == 0x25
     assert parse(ask(cdb.test_unit_ready())[2]).asc == 0x25
     assert encode_lun_u64(3) == 3 << 48
+
+
+@given(
+    st.sampled_from(sorted(COMMANDS)),
+    st.binary(min_size=15, max_size=15),
+    st.binary(max_size=600),
+    st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_any_command_with_any_data_ends_in_a_status(
+    opcode: int, rest: bytes, data: bytes, small: bool
+) -> None:
+    async def use() -> None:
+        disk = Disk("memory:64K,thin")
+        if small:  # numbers that come near to what makes sense
+            command = bytes([opcode]) + bytes(octet & 0x1F if i % 3 else 0 for i, octet in enumerate(rest))
+        else:
+            command = bytes([opcode]) + rest
+        task = FakeTask(command, b"")
+        wanted = disk.nexus.prepare(task)  # type: ignore[arg-type]
+        assert 0 <= wanted <= MAX_TRANSFER_BYTES
+        if task.answer is None:
+            task.data_out = memoryview(data[:wanted])
+            task.edtl = wanted
+            disk.nexus.execute(task)  # type: ignore[arg-type]
+            async with asyncio.timeout(10):
+                await task.done.wait()
+        assert task.answer is not None
+        status, _, sense = task.answer
+        assert bool(sense) == (status == 2)
+        await disk.unit.close()
+
+    asyncio.run(use())
