@@ -16,6 +16,8 @@ MAX_HALF_OPEN_PER_ADDRESS = 128  # so that one host cannot keep all others out
 # A login that has said nothing whole for so long gives way to a newcomer when there are too many. A real
 # initiator sends its first request at once: a crowd of silent ones cannot keep it out (slow loris).
 SILENT_S = 0.1
+# One that has spoken and is not over after so long gives way next: a real login takes milliseconds.
+STALLED_S = 3.0
 FREE_FAILURES = 3  # a person who mistypes a secret is not to wait
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 4.0  # a guess per 4 s and half-open login; far below the login timeout
@@ -53,7 +55,9 @@ class Admission:
         self.logins: set[asyncio.Task[bool]] = set()
         self.refused = 0
         self._log_in = log_in
+        # In the order in which they came: those that have said nothing yet, and the others.
         self._silent: dict[str, dict[Visit, None]] = {}
+        self._talking: dict[str, dict[Visit, None]] = {}
         self._failures: dict[str, tuple[int, float]] = {}
 
     def connected(self, listener: Listener, sock: socket.socket) -> None:
@@ -81,7 +85,8 @@ class Admission:
 
     def _over(self, task: asyncio.Task[bool], sock: socket.socket, visit: Visit) -> None:
         self.logins.discard(task)
-        self.no_longer_silent(visit)
+        _remove(self._silent, visit)
+        _remove(self._talking, visit)
         self.half_open[visit.address] -= 1
         if not self.half_open[visit.address]:
             del self.half_open[visit.address]
@@ -97,22 +102,22 @@ class Admission:
             )
 
     def _give_way(self, address: str, now: float) -> bool:
-        """End the login from `address` that has been silent longest. False when none has been for long."""
-        visit = next(iter(self._silent.get(address, ())), None)
-        if visit is None or now - visit.since < SILENT_S or visit.task is None:
-            return False
-        self.no_longer_silent(visit)
-        self.refused += 1
-        visit.task.cancel()
-        return True
+        """End the login from `address` that has been silent or stalled longest. False when none has for
+        long.
+        """
+        for waiting, patience_s in ((self._silent, SILENT_S), (self._talking, STALLED_S)):
+            visit = next(iter(waiting.get(address, ())), None)
+            if visit is not None and visit.task is not None and now - visit.since >= patience_s:
+                _remove(waiting, visit)
+                self.refused += 1
+                visit.task.cancel()
+                return True
+        return False
 
     def no_longer_silent(self, visit: Visit) -> None:
-        """The login has said something, or is over."""
-        mates = self._silent.get(visit.address)
-        if mates is not None:
-            mates.pop(visit, None)
-            if not mates:
-                del self._silent[visit.address]
+        """The login has said something."""
+        if _remove(self._silent, visit):
+            self._talking.setdefault(visit.address, {})[visit] = None
 
     async def authentication_failed(self, address: str) -> None:
         """Note a wrong secret, and wait before it is answered: longer for each one, up to MAX_PAUSE_S."""
@@ -134,3 +139,14 @@ class Admission:
         for login in list(self.logins):
             login.cancel()
         await asyncio.gather(*self.logins, return_exceptions=True)
+
+
+def _remove(waiting: dict[str, dict[Visit, None]], visit: Visit) -> bool:
+    """True when it was there."""
+    mates = waiting.get(visit.address)
+    if mates is None or visit not in mates:
+        return False
+    del mates[visit]
+    if not mates:
+        del waiting[visit.address]
+    return True

@@ -86,7 +86,15 @@ async def test_who_is_silent_gives_way_and_who_has_spoken_does_not(monkeypatch: 
         visit.spoke()
     [late] = await door.come("10.0.0.4")
     assert late.closed
+    # Those that have spoken and do not come to an end go next.
+    monkeypatch.setattr(admission, "STALLED_S", 0.0)
+    [later] = await door.come("10.0.0.4")
+    assert not later.closed
+    assert door.admission.half_open.total() == 7  # until the other one has ended
+    await asyncio.sleep(0)
     await door.admission.close()
+    await asyncio.sleep(0)
+    assert (door.admission._silent, door.admission._talking) == ({}, {})
 
 
 async def test_a_login_that_is_ended_before_its_first_step_leaves_nothing() -> None:
