@@ -16,8 +16,8 @@ import yaml
 MAX_DEPTH: Final = 16
 """Documents of ours are 5 deep."""
 
-MAX_NODES: Final = 500_000
-"""A document of full size has about 300,000."""
+MAX_NODES: Final = 200_000
+"""1,000 targets with 4 LUNs each have about 100,000; each takes some microseconds."""
 
 MAX_NUMBER_CHARACTERS: Final = 20
 """No number here has more; Python would take long over one with thousands of digits."""
@@ -212,10 +212,11 @@ def _write(value: Any, indent: str, lines: list[str], first: str = "") -> None:
                 lines.append(f"{head} {_word(one)}")
         return
     for one in value:
+        head, first = f"{first or indent}- ", ""
         if one and isinstance(one, (dict, list)):
-            _write(one, f"{indent}  ", lines, first=f"{indent}- ")
+            _write(one, f"{indent}  ", lines, first=head)
         else:
-            lines.append(f"{indent}- {_word(one)}")
+            lines.append(f"{head}{_word(one)}")
 
 
 def _word(value: Any) -> str:
