@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # A memory copy of this length takes about 0.1 ms; longer ones would show in the loop's lag.
-MAX_INLINE_WRITE_BYTES = 1 << 20
+MAX_INLINE_READ_BYTES = MAX_INLINE_WRITE_BYTES = 1 << 20
 # A copy into the page cache takes far less than this, even when another process had the processor in
 # between: the kernel is making the writer wait for the medium (balance_dirty_pages pauses for up to 0.2 s).
 SLOW_WRITE_S = 0.02
@@ -115,6 +115,8 @@ class FileBackstore(Backstore):
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def read_nowait(self, offset: int, length: int, arena: Arena) -> Buffer | None:
+        if length > MAX_INLINE_READ_BYTES:
+            return None
         view = arena.take(length)
         try:
             if self._nowait:

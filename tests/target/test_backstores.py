@@ -307,3 +307,14 @@ def test_tmpfs_is_memory(pool: ThreadPoolExecutor) -> None:
         store.close()
     finally:
         path.unlink(missing_ok=True)
+
+
+async def test_a_long_read_does_not_stop_the_loop(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    length = backstore_file.MAX_INLINE_READ_BYTES + 512
+    (tmp_path / "disk").write_bytes(b"\x5a" * length)
+    store = open_backstore(parse_spec(f"file:{tmp_path / 'disk'}"), pool)
+    arena = ReadArena()
+    assert store.read_nowait(0, length, arena) is None
+    assert arena.used_bytes == 0
+    assert bytes(await store.read(0, length)) == b"\x5a" * length
+    store.close()
