@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.api.serving_objects import LocalLun, LocalTarget
-from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.models.subjects import ANYONE
 from san_console.gui.views.serve import ServePage
 from san_console.gui.wizards.create_target import CreateTargetWizard
 from san_console.gui.wizards.create_target_summary import lun_spec, serve_command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping
+from san_console.api.serving_objects import InitiatorAccess, InitiatorGroup, LocalLun, LocalTarget, Mapping
 from san_console.gui.models.mapping_matrix import MAX_LUN, MappingDraft, access_of
 
 DB, ESX = "iqn.2004-10.com.example:db", "iqn.2004-10.com.example:esx"
@@ -100,11 +100,28 @@ def test_what_is_pending_survives_a_newer_state_as_far_as_it_can(target: LocalTa
     assert not draft.changes()
 
 
-def test_an_initiator_with_a_row_of_its_own_does_not_see_what_anyone_sees(target: LocalTarget) -> None:
+def test_each_lun_and_each_number_goes_to_the_most_specific_row(target: LocalTarget) -> None:
     draft = MappingDraft(target)
     assert [rule.lun_id for rule in draft.seen_by(ESX)] == ["c"]
     draft.set_access(ESX, "a", "read-only")
+    # Number 0 is taken by its own row.
     assert [rule.lun_id for rule in draft.seen_by(ESX)] == ["a"]
+    draft.set_number(ESX, "a", 4)
+    assert [(rule.initiator, rule.lun) for rule in draft.seen_by(ESX)] == [("*", 0), (ESX, 4)]
+
+
+def test_what_a_network_sees_depends_on_where_it_comes_from(target: LocalTarget) -> None:
+    rows = [*target.access, InitiatorAccess(subject="10.0.0.0/8"), InitiatorAccess(subject="group:hosts")]
+    groups = [InitiatorGroup(name="hosts", members=[ESX])]
+    draft = MappingDraft(msgspec.structs.replace(target, access=rows, initiator_groups=groups))
+    draft.set_access("10.0.0.0/8", "b", "read-write")
+    draft.set_number("10.0.0.0/8", "b", 1)
+    draft.set_access("group:hosts", "a", "read-only")
+    assert [rule.lun_id for rule in draft.seen_by(ESX, "10.1.2.3")] == ["a", "b"]
+    assert [rule.lun_id for rule in draft.seen_by(ESX, "fd00::1")] == ["a"]
+    assert [rule.lun_id for rule in draft.seen_by("10.0.0.0/8")] == ["c", "b"]
+    assert draft.shared("b")
+    assert draft.holders("a") == ([DB], ["group:hosts"])
 
 
 def test_writers_are_counted_for_luns_that_can_be_written(target: LocalTarget) -> None:

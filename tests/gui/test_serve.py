@@ -6,9 +6,12 @@ import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtTest import QTest
 
+from san_console.api.serving_objects import InitiatorAccess
 from san_console.gui.dialogs.base import Confirmation
-from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.models.matrix_model import BadgeRole, SubtitleRole
+from san_console.gui.models.subjects import ANYONE
 from san_console.gui.views.serve import ServePage
+from san_console.gui.views.serve_facts import facts_of
 from san_console.gui.views.serve_luns import LunsTab, _flags, _state, _used
 from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
@@ -47,7 +50,7 @@ def mapped(bench: PageBench[ServePage], initiator: str, lun_id: str) -> tuple[in
 def test_the_list_says_what_matters_of_each_target() -> None:
     with open_page(ServePage) as bench:
         tags = {entry.title: entry.tag for entry in bench.page.targets.entries()}
-        assert tags == {"prod": "3 up", "lab-1": "open", "archive": "offline"}
+        assert tags == {"prod": "filling up", "lab-1": "open", "archive": "offline"}
         assert bench.page.summary.text() == PROD
 
 
@@ -80,9 +83,9 @@ def test_keys_change_a_cell_and_nothing_is_written_before_apply() -> None:
         assert mapped(bench, ESX, "lun-vm-store") is None
         bar = bench.page.mapping
         assert bar.bar.isVisible()
-        assert bar.bar_title.text() == "1 pending change."
-        assert "gains vm-store" in bar.bar_text.text()
-        assert "No session is interrupted" in bar.bar_text.text()
+        assert bar.bar.title.text() == "1 pending change."
+        assert "gains vm-store" in bar.bar.text.text()
+        assert "No session is interrupted" in bar.bar.text.text()
         QTest.keyClick(view, Qt.Key.Key_Delete)
         assert not bar.bar.isVisible()
 
@@ -92,7 +95,7 @@ def test_apply_then_undo_from_the_toast() -> None:
         tab = bench.page.mapping
         tab.model.set_access(cell(bench, ESX, "vm-store"), "read-write")
         plan(bench)
-        tab.apply_button.click()
+        tab.bar.apply_button.click()
         bench.settle()
         assert mapped(bench, ESX, "lun-vm-store") == (0, False)
         assert not tab.bar.isVisible()
@@ -108,8 +111,8 @@ def test_what_hits_a_session_is_reviewed_first() -> None:
         tab = bench.page.mapping
         tab.model.set_access(cell(bench, DB, "db-data"), "none")
         plan(bench)
-        assert "1 session may be hit" in tab.bar_text.text()
-        tab.apply_button.click()
+        assert "1 session may be hit" in tab.bar.text.text()
+        tab.bar.apply_button.click()
         dialog = bench.dialog()
         assert any("loses db-data" in line and "Hits now: db-1.example" in line for line in dialog.lines)
         assert dialog.cancel_button.isDefault()
@@ -129,7 +132,7 @@ def test_pending_changes_wait_while_another_target_is_looked_at() -> None:
         bench.page.select(PROD)
         bench.settle(0.3)
         assert tab.bar.isVisible()
-        tab.discard_button.click()
+        tab.bar.discard_button.click()
         assert not tab.bar.isVisible()
 
 
@@ -138,9 +141,54 @@ def test_who_sees_what_and_shared_writers() -> None:
         tab = bench.page.mapping
         tab.view.setCurrentIndex(cell(bench, ESX, "vm-store"))
         tab.model.cycle(cell(bench, ESX, "vm-store"))
-        shown = " ".join(label.text() for label in tab.who._values)
+        shown = " ".join(label.text() for label in tab.who.lines._values)
         assert "esx-7.example from fd00::77 sees LUN 0 vm-store (read-only, pending), LUN 3 iso" in shown
-        assert "db-data and db-log can be written by several" in shown
+        assert "Nobody sees" not in shown
+        assert "vm-store is read-only for esx-7.example: no writers." in shown
+        tab.model.set_access(cell(bench, ESX, "vm-store"), "read-write")
+        shown = " ".join(label.text() for label in tab.who.lines._values)
+        assert "vm-store is read-write for one initiator only: no shared writers." in shown
+        tab.view.setCurrentIndex(cell(bench, DB, "db-data"))
+        shown = " ".join(label.text() for label in tab.who.lines._values)
+        assert "db-data can be written by db-1.example and db-2.example" in shown
+
+
+def test_a_row_may_mean_many_and_says_how_many_are_connected() -> None:
+    with open_page(ServePage) as bench:
+        target = bench.host.get("local_targets", PROD)
+        access = [
+            *target.access,
+            InitiatorAccess(subject="10.20.0.0/16"),
+            InitiatorAccess(subject="group:esx-cluster"),
+            InitiatorAccess(subject="iqn.2004-10.com.example.hosts:db-*"),
+        ]
+        bench.backend.world.change("local_targets", PROD, access=access)
+        bench.settle()
+        model = bench.page.mapping.model
+        shown = {
+            row: (model.index(number, 0).data(), model.index(number, 0).data(SubtitleRole))
+            for number, row in enumerate(model.rows)
+        }
+        assert shown["10.20.0.0/16"] == ("10.20.0.0/16", "2 connected")
+        assert shown["group:esx-cluster"] == ("esx-cluster (group, 2)", "1 connected")
+        assert shown["iqn.2004-10.com.example.hosts:db-*"] == ("db-*", "2 connected")
+        assert shown[ESX] == ("esx-7.example", "connected")
+        assert shown[ANYONE] == ("Anyone", "every other initiator")
+        assert model.rows[-1] == ANYONE
+
+
+def test_anyone_is_a_row_that_cannot_be_overlooked() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.select(LAB)
+        bench.settle(0.3)
+        model = bench.page.mapping.model
+        index = model.index(model.rows.index(ANYONE), 0)
+        assert index.data(BadgeRole) == ("no proof asked", "bad")
+        assert "no proof asked" in index.data(Qt.ItemDataRole.AccessibleTextRole)
+        facts = {
+            pair.name: (pair.value, pair.tone) for pair in facts_of(bench.host.get("local_targets", LAB))
+        }
+        assert facts["Access"] == ("anyone may log in", "bad")
 
 
 def test_the_menu_of_a_cell_offers_what_is_possible() -> None:
@@ -159,11 +207,17 @@ def test_an_initiator_is_added_and_taken_out() -> None:
     with open_page(ServePage) as bench:
         bench.page.initiator_button.click()
         dialog = bench.dialog()
-        dialog.name.setCurrentText("iqn.bad name")
+        dialog.line.setText("iqn.bad name")
         assert not dialog.accept_button.isEnabled()
-        dialog.name.setCurrentText(DB)
+        dialog.line.setText(DB)
         assert "already" in dialog._hint.text()
-        dialog.name.setCurrentText("iqn.2004-10.com.example.hosts:NEW")
+        dialog.line.setText("10.20.0.0/16")
+        assert "comes from 10.20.0.0/16. Connected now: 2." in dialog._hint.text()
+        dialog.line.setText("10.20.0.1/16")
+        assert "the network is 10.20.0.0/16" in dialog._hint.text()
+        dialog.line.setText("group:nobody")
+        assert "no group nobody" in dialog._hint.text()
+        dialog.line.setText("iqn.2004-10.com.example.hosts:NEW")
         assert "hosts:new" in dialog._hint.text()
         dialog.accept_button.click()
         bench.settle()
@@ -178,6 +232,21 @@ def test_an_initiator_is_added_and_taken_out() -> None:
         assert isinstance(question, Confirmation)
         question.reject()
         assert DB in bench.host.get("local_targets", PROD).initiators
+
+
+def test_an_initiator_is_picked_from_those_connected_now() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.initiator_button.click()
+        dialog = bench.dialog()
+        offered = [dialog.choices.list.item(row).text() for row in range(len(dialog.choices))]
+        assert any("backup.example" not in one and "127.0.0.1" in one for one in offered)
+        assert any(one.startswith("group:esx-cluster") for one in offered)
+        assert not any(DB in one for one in offered)
+        dialog.choices.list.itemActivated.emit(dialog.choices.list.item(0))
+        assert dialog.accept_button.isEnabled()
+        dialog.accept_button.click()
+        bench.settle()
+        assert len(bench.host.get("local_targets", PROD).access) == 6
 
 
 def test_a_lun_is_added_and_removed() -> None:

@@ -34,6 +34,7 @@ class BaseDialog(QDialog):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        title = visible(title, 300)  # names of others stand in it
         self.setWindowTitle(title)
         self.setAccessibleName(title)
         self.setModal(True)

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from PySide6.QtCore import QRegularExpression, Signal
 from PySide6.QtGui import QRegularExpressionValidator
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from san_console.api.serving_objects import LocalLun
 from san_console.gui import words
@@ -17,6 +17,7 @@ from san_console.gui.models.sizes import parse_size
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.cards import vertical
 from san_console.gui.widgets.labels import PlainLabel, restyle
+from san_console.gui.widgets.numbers import NumberField
 
 #: Rotation rates as SBC-3 §6.6.4 counts them, with words.
 RATES: Final[tuple[tuple[int, str], ...]] = (
@@ -62,7 +63,7 @@ class LunProperties(QWidget):
             self.tr("Initiators that need it on the medium say so. Off: every write waits for the medium.")
         )
         self.write_cache.setChecked(lun.write_cache)
-        self.threshold = QSpinBox()
+        self.threshold = NumberField()
         self.threshold.setRange(0, 99)
         self.threshold.setSuffix(self.tr(" % of its size in use"))
         self.threshold.setSpecialValueText(self.tr("never"))

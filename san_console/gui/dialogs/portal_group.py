@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 
 from san_console.api.serving_objects import AccessState, PortalGroup
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.widgets.labels import PlainLabel, restyle
+from san_console.gui.widgets.numbers import NumberField
 from san_console.names.errors import NamesError
 from san_console.names.portal import Portal
 
@@ -156,7 +157,7 @@ class PortalGroupDialog(BaseDialog):
         self._group = group
         self._taken = frozenset(taken_tags) - {group.tag}
         self._on_group = on_group
-        self.tag = QSpinBox()
+        self.tag = NumberField()
         self.tag.setRange(1, MAX_TAG)
         self.tag.setValue(group.tag)
         self.state = QComboBox()

@@ -13,13 +13,13 @@ from typing import Final, Literal
 import msgspec
 
 from san_console.api.serving_objects import LocalTarget, Mapping
+from san_console.gui.models.subjects import ANYONE, deciding, groups_of, means_many
 from san_console.gui.translation import translate
 
 Access = Literal["none", "read-only", "read-write"]
 ACCESSES: Final[tuple[Access, ...]] = ("none", "read-only", "read-write")
 """In the order in which a cell is cycled."""
 
-ANYONE: Final = "*"
 MAX_LUN: Final = 16383
 """The largest number of flat addressing (SAM-5 §4.7.7.3)."""
 
@@ -84,17 +84,45 @@ class MappingDraft:
         rules = sorted(self._cells.values(), key=lambda rule: (order.get(rule.initiator, 0), rule.lun))
         return msgspec.structs.replace(self.base, mappings=rules)
 
-    def seen_by(self, initiator: str) -> list[Mapping]:
-        """What an initiator would see, by number: its own rows or, where it has none, those of anyone."""
-        own = [rule for rule in self._cells.values() if rule.initiator == initiator]
-        shown = own or [rule for rule in self._cells.values() if rule.initiator == ANYONE]
-        return sorted(shown, key=lambda rule: rule.lun)
+    def seen_by(self, initiator: str, address: str = "") -> list[Mapping]:
+        """What an initiator would see, by number. Each LUN and each number goes to the most specific rule.
+
+        For a row that means several (a pattern, a network, a group) what all of them see at least.
+        """
+        rows = self.initiators
+        order = deciding(rows, initiator, address, groups_of(self.base))
+        if initiator in rows and initiator not in order:
+            order = [initiator, *(row for row in rows if row == ANYONE)]
+        seen: dict[str, Mapping] = {}
+        numbers: set[int] = set()
+        for row in order:
+            for lun in self.base.luns:
+                rule = self._cells.get((row, lun.id))
+                if rule is not None and rule.lun_id not in seen and rule.lun not in numbers:
+                    seen[rule.lun_id] = rule
+                    numbers.add(rule.lun)
+        return sorted(seen.values(), key=lambda rule: rule.lun)
+
+    def holders(self, lun_id: str) -> tuple[list[str], list[str]]:
+        """The rows that may write to a LUN, and those that only read it."""
+        writers = self.writers(lun_id)
+        mapped = [name for name in self.initiators if (name, lun_id) in self._cells]
+        return writers, [name for name in mapped if name not in writers]
 
     def writers(self, lun_id: str) -> list[str]:
-        """Who may write to a LUN. More than one need a file system made for that."""
+        """The rows that may write to a LUN, in the order of the matrix."""
         if self._is_read_only(lun_id):
             return []
-        return [name for (name, known), rule in self._cells.items() if known == lun_id and not rule.read_only]
+        return [
+            name
+            for name in self.initiators
+            if (rule := self._cells.get((name, lun_id))) is not None and not rule.read_only
+        ]
+
+    def shared(self, lun_id: str) -> bool:
+        """Whether more than one initiator may write: they need a file system made for that."""
+        writers = self.writers(lun_id)
+        return len(writers) > 1 or any(means_many(name) for name in writers)
 
     # edits
 

@@ -8,8 +8,9 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 
 from san_console.api.serving_objects import LocalLun
 from san_console.gui import words
-from san_console.gui.models.mapping_matrix import ANYONE, Access, MappingDraft, access_of
+from san_console.gui.models.mapping_matrix import Access, MappingDraft, access_of
 from san_console.gui.models.object_model import DetailRole, ToneRole
+from san_console.gui.models.subjects import ANYONE, means_many, read_subject, subject_meaning, subject_title
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
 from san_console.gui.widgets.labels import tooltip_text
@@ -19,6 +20,9 @@ Index = QModelIndex | QPersistentModelIndex
 
 SubtitleRole: Final = int(Qt.ItemDataRole.UserRole) + 20
 """The second line: of an initiator whether it is connected, of a LUN its size and kind."""
+
+BadgeRole: Final = int(Qt.ItemDataRole.UserRole) + 21
+"""A word behind the name of a row that has to be noticed, with its tone."""
 
 ACCESS_WORDS: Final[dict[Access, str]] = {
     "none": "–",
@@ -32,11 +36,6 @@ def access_word(access: Access) -> str:
 
 
 ACCESS_TONES: Final[dict[Access, Tone]] = {"none": "muted", "read-only": "accent", "read-write": "good"}
-
-
-def initiator_title(name: str) -> str:
-    """`db-1.example` for a long name, `Anyone` for `*`."""
-    return translate("matrix_model", "Anyone") if name == ANYONE else words.short_name(name)
 
 
 def lun_subtitle(lun: LocalLun) -> str:
@@ -177,38 +176,61 @@ class MatrixModel(QAbstractTableModel):
                 )
             )
             pending = self.tr(", pending") if self.draft.pending(name, lun.id) else ""
-            sentence = f"{initiator_title(name)}, {lun.name}: {what}{pending}"
+            sentence = f"{self._title(name)}, {lun.name}: {what}{pending}"
             return tooltip_text(sentence) if role == Qt.ItemDataRole.ToolTipRole else visible(sentence)
         return None
+
+    def _title(self, name: str) -> str:
+        groups = self.draft.base.initiator_groups if self.draft is not None else ()
+        return subject_title(name, groups)
 
     def _initiator_data(self, name: str, role: int) -> Any:
         count = self._sessions.get(name, 0)
         if role == Qt.ItemDataRole.DisplayRole:
-            return visible(initiator_title(name), 200)
+            return visible(self._title(name), 200)
         if role == SubtitleRole:
-            if name == ANYONE:
-                return (
-                    self.tr("{count} connected").format(count=count)
-                    if count
-                    else self.tr("every other initiator")
-                )
-            return (
-                self.tr("connected")
-                if count == 1
-                else self.tr("{count} sessions").format(count=count)
-                if count
-                else self.tr("none now")
-            )
+            return self._presence(name, count)
         if role == ToneRole:
-            return "good" if count else "warning" if name == ANYONE else "muted"
+            return "good" if count else "muted"
+        if role == BadgeRole:
+            return self._badge(name)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return tooltip_text(
-                self.tr("every initiator without a row of its own") if name == ANYONE else name
-            )
+            return tooltip_text(self._explained(name))
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return visible(
-                self.tr("{initiator_title}, {count} sessions").format(
-                    initiator_title=initiator_title(name), count=count
-                )
-            )
+            badge = self._badge(name)
+            parts = [self._title(name), self._presence(name, count), badge[0] if badge is not None else ""]
+            return visible(", ".join(part for part in parts if part))
         return None
+
+    def _presence(self, name: str, count: int) -> str:
+        if name == ANYONE:
+            others = self.tr("every other initiator")
+            if not count:
+                return others
+            return self.tr("{others}, {count} connected").format(others=others, count=count)
+        if not count:
+            return self.tr("none now")
+        if means_many(name):
+            return self.tr("{count} connected").format(count=count)
+        return self.tr("connected") if count == 1 else self.tr("{count} sessions").format(count=count)
+
+    def _badge(self, name: str) -> tuple[str, Tone] | None:
+        if name != ANYONE or self.draft is None:
+            return None
+        if self.draft.base.identity_ids:
+            return self.tr("asks for CHAP"), "warning"
+        return self.tr("no proof asked"), "bad"
+
+    def _explained(self, name: str) -> str:
+        if name == ANYONE:
+            return self.tr("Every initiator that no other row means.")
+        try:
+            meaning = subject_meaning(read_subject(name))
+        except ValueError:
+            return name
+        groups = self.draft.base.initiator_groups if self.draft is not None else []
+        members = [one for group in groups if name == f"group:{group.name}" for one in group.members]
+        return "\n".join([meaning, *members[:_MEMBERS_SHOWN], *(["…"] if members[_MEMBERS_SHOWN:] else [])])
+
+
+_MEMBERS_SHOWN: Final = 12

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
 
-from san_console.api.methods import RemoveLocalTarget, SaveLocalTarget, SetEnabled
-from san_console.api.problems import Problem
-from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, TargetSession
+from san_console.api.serving_objects import LocalTarget, TargetSession
 from san_console.gui import words
 from san_console.gui.context import Context
-from san_console.gui.dialogs.base import Confirmation
-from san_console.gui.dialogs.initiator import InitiatorDialog
-from san_console.gui.dialogs.local_lun import AddLunDialog
-from san_console.gui.models.mapping_matrix import ANYONE
-from san_console.gui.theme.tokens import GAP_PX, Tone
-from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
+from san_console.gui.theme.tokens import GAP_PX
+from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, KeptSplitter, Page
-from san_console.gui.views.serve_changes import undo
+from san_console.gui.views.serve_actions import add_initiator, add_lun, delete_target, set_enabled
+from san_console.gui.views.serve_facts import entry_of, facts_of
 from san_console.gui.views.serve_luns import LunsTab
 from san_console.gui.views.serve_mapping import MappingTab
 from san_console.gui.views.serve_portals import PortalsTab
@@ -31,37 +25,13 @@ from san_console.gui.views.serve_settings import AccessTab, SettingsTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
-from san_console.gui.widgets.key_values import KeyValues, Pair
+from san_console.gui.widgets.key_values import KeyValues
 from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.menus import add_action, popup
 from san_console.gui.widgets.problems import InlineProblem
-from san_console.gui.widgets.side_list import Entry, SideList
+from san_console.gui.widgets.side_list import SideList
 from san_console.gui.wizards.create_target import CreateTargetWizard
 from san_console.names.display import visible
-
-MAX_NAMES_SHOWN: Final = 8
-
-
-def is_open(target: LocalTarget) -> bool:
-    """Whether an initiator that nobody named and that knows no secret may log in."""
-    return ANYONE in target.initiators and not target.identity_ids
-
-
-def tag_of(target: LocalTarget, sessions: int) -> tuple[str, Tone]:
-    """The tag in the list: what matters most of a target."""
-    if target.state == "failed":
-        return (translate("serve", "failed"), "bad")
-    if target.state == "stopped" or not target.enabled:
-        return (translate("serve", "stopped"), "muted")
-    if any(lun.state == "offline" for lun in target.luns):
-        return (translate("serve", "offline"), "bad")
-    if is_open(target):
-        return (translate("serve", "open"), "warning")
-    return (
-        (translate("serve", "{sessions} up").format(sessions=sessions), "good")
-        if sessions
-        else (translate("serve", "idle"), "muted")
-    )
 
 
 class ServePage(Page):
@@ -177,22 +147,7 @@ class ServePage(Page):
         for session in self.host.values("target_sessions"):
             if session.session_type == "normal":
                 counts[session.target] = counts.get(session.target, 0) + 1
-        entries = []
-        for target in self.host.values("local_targets"):
-            tag, tone = tag_of(target, counts.get(target.id, 0))
-            named = sum(name != ANYONE for name in target.initiators)
-            nobody = self.tr("anyone") if ANYONE in target.initiators else self.tr("nobody")
-            who = words.counted(named, "initiator") if named else nobody
-            entries.append(
-                Entry(
-                    target.id,
-                    target.alias or words.short_name(target.id),
-                    f"{words.counted(len(target.luns), 'LUN')}, {who}",
-                    icon="target",
-                    tag=tag,
-                    tag_tone=tone,
-                )
-            )
+        entries = [entry_of(target, counts.get(target.id, 0)) for target in self.host.values("local_targets")]
         self.targets.show_entries(entries)
         self.stack.setCurrentIndex(0 if entries else 1)
         for button in (self.lun_button, self.initiator_button):
@@ -219,41 +174,9 @@ class ServePage(Page):
             self.tr("Sessions {sessions}").format(sessions=sessions) if sessions else self.tr("Sessions"),
         )
         self.facts_title.setText(target.alias or words.short_name(target.id))
-        self.facts.show_pairs(self._facts(target))
+        self.facts.show_pairs(facts_of(target))
         self.failure.show_problem(target.problem)
         self.details.show_object(target)
-
-    def _facts(self, target: LocalTarget) -> list[Pair]:
-        state: dict[str, tuple[str, Tone]] = {
-            "serving": (self.tr("serving"), "good"),
-            "stopped": (self.tr("stopped"), "muted"),
-            "failed": (self.tr("failed"), "bad"),
-        }
-        word, tone = state[target.state]
-        pairs = [Pair(self.tr("State"), word, tone)]
-        for number, portal in enumerate(target.portals[:MAX_NAMES_SHOWN]):
-            pairs.append(Pair("" if number else self.tr("Portals"), portal, mono=True))
-        if target.identity_ids:
-            chap = (
-                self.tr("both directions")
-                if target.mutual_identity_id
-                else self.tr("initiators prove themselves")
-            )
-            pairs.append(Pair("CHAP", chap, "good"))
-        else:
-            pairs.append(Pair("CHAP", self.tr("none"), "warning" if is_open(target) else "muted"))
-        if ANYONE in target.initiators:
-            pairs.append(
-                Pair(self.tr("Access"), self.tr("anyone may log in"), "warning" if is_open(target) else None)
-            )
-        tags = ", ".join(str(group.tag) for group in target.portal_groups)
-        pairs.append(Pair(self.tr("Group tag"), tags))
-        if not target.registrations:
-            pairs.append(Pair("iSNS", self.tr("not registered"), "muted"))
-        tones: dict[str, Tone] = {"registered": "good", "failed": "bad", "pending": "muted"}
-        for one in target.registrations[:MAX_NAMES_SHOWN]:
-            pairs.append(Pair("iSNS", one.state, tones[one.state]))
-        return pairs
 
     # actions
 
@@ -265,12 +188,17 @@ class ServePage(Page):
         target = self.current()
         if target is None:
             return menu
-        add_action(menu, self.tr("Copy name"), lambda: _copy(target.id), icon="copy")
+        add_action(
+            menu,
+            self.tr("Copy name"),
+            lambda: QGuiApplication.clipboard().setText(visible(target.id, 500)),
+            icon="copy",
+        )
         add_action(menu, self.tr("Settings"), lambda: self.details.open("settings"), icon="settings")
         if target.enabled:
-            add_action(menu, self.tr("Stop serving…"), lambda: self._set_enabled(target, False), icon="pause")
+            add_action(menu, self.tr("Stop serving…"), lambda: set_enabled(self, target, False), icon="pause")
         else:
-            add_action(menu, self.tr("Serve again"), lambda: self._set_enabled(target, True), icon="play")
+            add_action(menu, self.tr("Serve again"), lambda: set_enabled(self, target, True), icon="play")
         menu.addSeparator()
         add_action(menu, self.tr("Delete target…"), self.delete, icon="trash-2", shortcut="Del", danger=True)
         return menu
@@ -285,158 +213,13 @@ class ServePage(Page):
         self._show_target()
 
     def add_lun(self) -> None:
-        target = self.current()
-        if target is None:
-            return
-        numbers = {lun.name for lun in target.luns}
-        suggested = next(f"disk{n}" for n in range(len(numbers) + 1) if f"disk{n}" not in numbers)
-
-        def add(dialog: AddLunDialog, lun: LocalLun) -> None:
-            new = msgspec.structs.replace(target, luns=[*target.luns, lun])
-
-            def added(_target: LocalTarget) -> None:
-                dialog.finished_ok()
-                self.context.window.say(
-                    self.tr("{name} was added. Map it to an initiator.").format(name=visible(lun.name, 64)),
-                    "good",
-                )
-
-            self.host.call(
-                "serving.change", SaveLocalTarget(target=new), added, dialog.finished_badly, owner=dialog
-            )
-
-        name = visible(target.alias or words.short_name(target.id), 64)
-        AddLunDialog(name, add, suggested_name=suggested, parent=self).open()
+        if (target := self.current()) is not None:
+            add_lun(self, target)
 
     def add_initiator(self) -> None:
-        target = self.current()
-        if target is None:
-            return
-
-        def add(dialog: InitiatorDialog, name: str) -> None:
-            row = InitiatorAccess(subject=name)
-            new = msgspec.structs.replace(target, access=[*target.access, row])
-
-            def added(_target: LocalTarget) -> None:
-                dialog.finished_ok()
-                self.details.open("mapping")
-                who = self.tr("Anyone") if name == ANYONE else words.short_name(name)
-                self.context.window.say(
-                    self.tr("{who} was added and sees no LUN yet.").format(who=who),
-                    "good",
-                    self.tr("Undo"),
-                    lambda: undo(self.context, target),
-                )
-
-            self.host.call(
-                "serving.change", SaveLocalTarget(target=new), added, dialog.finished_badly, owner=dialog
-            )
-
-        InitiatorDialog(
-            visible(target.alias or words.short_name(target.id), 64),
-            self._known_initiators(),
-            target.initiators,
-            add,
-            parent=self,
-        ).open()
-
-    def _known_initiators(self) -> list[str]:
-        """Names that were seen or used before, this computer's own first."""
-        engine = self.host.engine
-        names = dict.fromkeys([engine.initiator_name] if engine is not None else [])
-        for session in self.host.values("target_sessions"):
-            names[session.initiator] = None
-        for target in self.host.values("local_targets"):
-            names.update(dict.fromkeys(target.initiators))
-        names.pop(ANYONE, None)
-        return list(names)
-
-    def _sessions_of(self, target: LocalTarget) -> list[TargetSession]:
-        return [one for one in self.host.values("target_sessions") if one.target == target.id]
-
-    def _hits(self, target: LocalTarget) -> list[str]:
-        sessions = self._sessions_of(target)
-        lines = [
-            self.tr("{initiator} from {address} is cut off").format(
-                initiator=visible(session.initiator), address=visible(session.address)
-            )
-            for session in sessions[:MAX_NAMES_SHOWN]
-        ]
-        if len(sessions) > MAX_NAMES_SHOWN:
-            lines.append(
-                self.tr("{sessions} more initiators are cut off").format(
-                    sessions=len(sessions) - MAX_NAMES_SHOWN
-                )
-            )
-        return lines
-
-    def _set_enabled(self, target: LocalTarget, enabled: bool) -> None:
-        params = SetEnabled(id=target.id, enabled=enabled)
-        name = visible(target.alias or words.short_name(target.id), 64)
-        hits = self._hits(target)
-        if enabled or not hits:
-            self.host.call("serving.set_enabled", params, owner=self)
-            return
-        Confirmation(
-            self.tr("Stop serving {name}?").format(name=name),
-            self.tr("Stop serving"),
-            lambda dialog: self.host.call(
-                "serving.set_enabled", params, dialog.finished_ok, dialog.finished_badly, owner=dialog
-            ),
-            text=self.tr("The target stays here and can be served again."),
-            consequences=hits,
-            parent=self,
-        ).open()
+        if (target := self.current()) is not None:
+            add_initiator(self, target, lambda: self.details.open("mapping"))
 
     def delete(self) -> None:
-        target = self.current()
-        if target is None:
-            return
-        name = visible(target.alias or words.short_name(target.id), 64)
-        lines = self._hits(target)
-        memory = [lun.name for lun in target.luns if lun.kind == "memory"]
-        files = sum(lun.kind in ("file", "block") for lun in target.luns)
-        if memory:
-            lines.append(
-                self.tr("The content of {memory} is lost: it is kept in memory only").format(
-                    memory=visible(", ".join(memory))
-                )
-            )
-        if files:
-            lines.append(
-                self.tr("{files} behind its LUNs stay as they are").format(
-                    files=words.counted(files, "file or disk", "files or disks")
-                )
-            )
-        Confirmation(
-            self.tr("Delete the target {name}?").format(name=name),
-            self.tr("Delete target"),
-            lambda dialog: self._remove(target, dialog),
-            text=target.id,
-            consequences=lines,
-            type_to_confirm=words.short_name(target.id) if memory else "",
-            parent=self,
-        ).open()
-
-    def _remove(self, target: LocalTarget, dialog: Confirmation) -> None:
-        def removed(_result: object) -> None:
-            dialog.finished_ok()
-            self.context.window.say(
-                self.tr("{id} was deleted.").format(id=words.short_name(target.id)), "text"
-            )
-
-        def refused(problem: Problem) -> None:
-            dialog.finished_badly(problem)
-
-        self.host.call(
-            "serving.remove",
-            # The dialog has named everybody who is hit.
-            RemoveLocalTarget(id=target.id, force=bool(self._sessions_of(target))),
-            removed,
-            refused,
-            owner=dialog,
-        )
-
-
-def _copy(text: str) -> None:
-    QGuiApplication.clipboard().setText(visible(text, 500))
+        if (target := self.current()) is not None:
+            delete_target(self, target)

@@ -7,26 +7,22 @@ from typing import Any, Final
 import msgspec
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QLabel, QStackedWidget
+from PySide6.QtWidgets import QStackedWidget
 
 from san_console.api.methods import SaveLocalTarget
 from san_console.api.problems import Problem
-from san_console.api.serving_objects import Consequence, LocalTarget
+from san_console.api.serving_objects import Consequence, LocalTarget, TargetSession
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.review import ReviewDialog
-from san_console.gui.icons import set_icon
-from san_console.gui.models.mapping_matrix import ANYONE, MappingDraft
-from san_console.gui.models.matrix_model import MatrixModel, initiator_title
-from san_console.gui.theme.theme import tokens
-from san_console.gui.translation import translate
+from san_console.gui.models.mapping_matrix import MappingDraft
+from san_console.gui.models.matrix_model import MatrixModel
+from san_console.gui.models.subjects import connected, groups_of, subject_title
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import consequence_text, propose, undo
-from san_console.gui.widgets.buttons import Button
-from san_console.gui.widgets.cards import Card, Frame, horizontal, vertical
+from san_console.gui.views.serve_pending import PendingBar, WhoCard
+from san_console.gui.widgets.cards import vertical
 from san_console.gui.widgets.empty import EmptyState
-from san_console.gui.widgets.key_values import KeyValues, Pair
-from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.matrix import MatrixView
 from san_console.names.display import visible
 
@@ -55,47 +51,20 @@ class MappingTab(DetailTab):
         self.stack.addWidget(self.empty)
         column.addWidget(self.stack, 100)
         below = vertical(margin=12, gap=10)
-        below.addWidget(self._pending_bar())
-        below.addWidget(self._who_card())
+        self.bar = PendingBar(self.model.undo, self.model.discard, self._review, self.apply)
+        below.addWidget(self.bar)
+        self.who = WhoCard()
+        below.addWidget(self.who)
         column.addLayout(below)
         column.addStretch(1)
         self._timer = QTimer(self, singleShot=True, interval=PLAN_AFTER_MS)
         self._timer.timeout.connect(self._ask_plan)
         self.model.edited.connect(self._edited)
-        self.view.initiator_chosen.connect(lambda _name: self._show_who())
+        self.view.cell_chosen.connect(self._show_who)
         self.view.refused.connect(lambda text: context.window.say(text, "warning"))
         self.view.remove_asked.connect(self._remove_initiator)
         for keys, act in (("Ctrl+Z", self.model.undo), ("Ctrl+Y", self.model.redo)):
             QShortcut(QKeySequence(keys), self, act)
-
-    def _pending_bar(self) -> Frame:
-        self.bar = Frame("notice")
-        self.bar.setAccessibleName(self.tr("Pending changes"))
-        row = horizontal(self.bar, margin=12, gap=12)
-        picture = QLabel()
-        picture.setAccessibleName(self.tr("Pending changes"))
-        set_icon(picture, "list-checks", "warning", tokens())
-        row.addWidget(picture)
-        texts = vertical(gap=2)
-        self.bar_title = PlainLabel("", style="strong")
-        self.bar_text = PlainLabel("", wrap=True)
-        texts.addWidget(self.bar_title)
-        texts.addWidget(self.bar_text)
-        row.addLayout(texts, 1)
-        self.undo_button = Button(self.tr("Undo"), self.model.undo, tip="Ctrl+Z")
-        self.discard_button = Button(self.tr("Discard"), self.model.discard)
-        self.review_button = Button(self.tr("Review"), self._review)
-        self.apply_button = Button(self.tr("Apply"), self.apply, kind="primary")
-        for button in (self.undo_button, self.discard_button, self.review_button, self.apply_button):
-            row.addWidget(button)
-        self.bar.hide()
-        return self.bar
-
-    def _who_card(self) -> Card:
-        self.who = KeyValues()
-        self.who_card = Card(margin=12)
-        self.who_card.body.addWidget(self.who)
-        return self.who_card
 
     # what is shown
 
@@ -128,28 +97,24 @@ class MappingTab(DetailTab):
         self._edited()
 
     def _sessions(self, target: LocalTarget | None) -> dict[str, int]:
-        counts: dict[str, int] = {}
+        """How many sessions each row means now."""
         if target is None:
-            return counts
-        rows = set(target.initiators)
-        for session in self.host.values("target_sessions"):
-            if session.target == target.id and session.session_type == "normal":
-                row = session.initiator if session.initiator in rows else ANYONE
-                counts[row] = counts.get(row, 0) + 1
-        return counts
+            return {}
+        found = connected(target.initiators, self._sessions_of(target), groups_of(target))
+        return {subject: len(sessions) for subject, sessions in found.items()}
+
+    def _sessions_of(self, target: LocalTarget) -> list[TargetSession]:
+        return [
+            session
+            for session in self.host.values("target_sessions")
+            if session.target == target.id and session.session_type == "normal"
+        ]
 
     def _edited(self) -> None:
         draft = self.model.draft
-        changes = draft.changes() if draft is not None else []
-        count = len(changes)
-        self.bar.setVisible(bool(count))
-        if count and draft is not None:
-            self.bar_title.setText(f"{words.counted(count, 'pending change')}.")
-            self.apply_button.setText(self.tr("Apply {count}").format(count=words.counted(count, "change")))
-            self.apply_button.setAccessibleName(self.apply_button.text())
-            self.undo_button.setEnabled(draft.can_undo)
-            if not self.plan:
-                self.bar_text.setText(self.tr("Asking what this does…"))
+        count = len(draft.changes()) if draft is not None else 0
+        self.bar.show_count(count, undoable=draft is not None and draft.can_undo, known=bool(self.plan))
+        if count:
             self._timer.start()
         else:
             self.plan = []
@@ -167,27 +132,13 @@ class MappingTab(DetailTab):
         def take(lines: list[Consequence]) -> None:
             if asked == self._planned:
                 self.plan = lines
-                self._show_plan()
+                self.bar.show_plan(lines)
 
         def failed(problem: Problem) -> None:
             if asked == self._planned:
-                self.bar_text.setText(problem.message)
+                self.bar.text.setText(problem.message)
 
         self.host.call("serving.plan", SaveLocalTarget(target=draft.target()), take, failed, owner=self)
-
-    def _show_plan(self) -> None:
-        hit = {session for line in self.plan for session in line.session_ids}
-        texts = [_shortened(line.text) for line in self.plan[:3]]
-        if len(self.plan) > 3:
-            texts.append(self.tr("And {plan} more.").format(plan=len(self.plan) - 3))
-        texts.append(
-            self.tr("{hit} may be hit.").format(hit=words.counted(len(hit), "session"))
-            if hit
-            else self.tr("No session is interrupted.")
-        )
-        self.bar_text.setText(visible(" ".join(texts), 1000))
-        self.bar_text.set_tone("bad" if hit else "text")
-        self.bar.setAccessibleDescription(self.bar_text.text())
 
     def _review(self) -> None:
         draft = self.model.draft
@@ -219,10 +170,10 @@ class MappingTab(DetailTab):
             return
         old, new = draft.base, draft.target()
         count = words.counted(len(draft.changes()), "change")
-        self.apply_button.setEnabled(False)
+        self.bar.apply_button.setEnabled(False)
 
         def saved(target: LocalTarget) -> None:
-            self.apply_button.setEnabled(True)
+            self.bar.apply_button.setEnabled(True)
             draft.discard()
             draft.rebase(target)
             if dialog is not None:
@@ -237,7 +188,7 @@ class MappingTab(DetailTab):
                 self.show_object(target)
 
         def refused(problem: Problem) -> None:
-            self.apply_button.setEnabled(True)
+            self.bar.apply_button.setEnabled(True)
             if dialog is not None:
                 dialog.finished_badly(problem)
             else:
@@ -251,7 +202,7 @@ class MappingTab(DetailTab):
         target = self._target
         if target is None:
             return
-        who = initiator_title(name)
+        who = visible(subject_title(name, target.initiator_groups), 120)
         new = msgspec.structs.replace(
             target,
             access=[row for row in target.access if row.subject != name],
@@ -271,70 +222,11 @@ class MappingTab(DetailTab):
 
     def _show_who(self) -> None:
         draft = self.model.draft
-        name = self.view.current_initiator()
-        self.who_card.setVisible(bool(draft is not None and name and self.model.luns))
+        name, lun = self.view.current_initiator(), self.view.current_lun()
+        self.who.setVisible(bool(draft is not None and name and self.model.luns))
         if draft is None or not name:
             return
-        names = {lun.id: lun for lun in draft.base.luns}
-        seen = [rule for rule in draft.seen_by(name) if rule.lun_id in names]
-        parts = []
-        for rule in seen:
-            lun = names[rule.lun_id]
-            how = "read-only" if rule.read_only or lun.read_only else "read-write"
-            pending = self.tr(", pending") if draft.pending(rule.initiator, rule.lun_id) else ""
-            parts.append(
-                self.tr("LUN {lun} {name} ({how}{pending})").format(
-                    lun=rule.lun, name=lun.name, how=how, pending=pending
-                )
-            )
-        address = next(
-            (
-                session.address
-                for session in self.host.values("target_sessions")
-                if session.target == draft.base.id and session.initiator == name
-            ),
-            "",
+        sessions = connected(draft.base.initiators, self._sessions_of(draft.base), groups_of(draft.base)).get(
+            name, []
         )
-        who = self.tr("Any other initiator") if name == ANYONE else initiator_title(name)
-        where = self.tr(" from {address}").format(address=address) if address else ""
-        shared = [
-            lun.name
-            for lun in draft.base.luns
-            if len(writers := draft.writers(lun.id)) > 1 or ANYONE in writers
-        ]
-        sees = ", ".join(parts) if parts else self.tr("no LUN")
-        self.who.show_pairs(
-            [
-                Pair(
-                    self.tr("Who sees what"),
-                    visible(
-                        self.tr("{who}{where} sees {sees}.").format(who=who, where=where, sees=sees), 2000
-                    ),
-                    wrap=True,
-                ),
-                Pair(
-                    self.tr("Shared writers"),
-                    visible(_shared_text(shared), 1000) if shared else self.tr("No LUN has two writers."),
-                    "warning" if shared else "muted",
-                    wrap=True,
-                ),
-            ]
-        )
-
-
-def _shared_text(names: list[str]) -> str:
-    listed = (
-        ", ".join(names[:-1]) + (translate("serve_mapping", " and ") if len(names) > 1 else "") + names[-1]
-    )
-    needs = translate("serve_mapping", "needs") if len(names) == 1 else translate("serve_mapping", "need")
-    return translate(
-        "serve_mapping",
-        "{listed} can be written by several initiators at once, and {needs} a cluster file system.",
-    ).format(listed=listed, needs=needs)
-
-
-def _shortened(sentence: str) -> str:
-    """Names in the bar are short ones: `iqn.….hosts:esx-7` is `esx-7`."""
-    return " ".join(
-        words.short_name(word) if word.startswith("iqn.") else word for word in sentence.split(" ")
-    )
+        self.who.show_row(draft, name, lun, sessions[0].address if sessions else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from PySide6.QtWidgets import QMenu
@@ -16,21 +16,13 @@ from san_console.gui.models.columns import Column
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import translate, translated
 from san_console.gui.views.serve_changes import propose
+from san_console.gui.views.serve_facts import STATE_TONES
 from san_console.gui.views.serve_table import TablePart
 from san_console.gui.widgets.buttons import Button, enable
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.menus import add_action
 from san_console.names.errors import NamesError
 from san_console.names.portal import ISCSI_PORT, Portal
-
-_STATE_TONES: Final[dict[AccessState, Tone]] = {
-    "active/optimized": "good",
-    "active/non-optimized": "good",
-    "standby": "warning",
-    "transitioning": "warning",
-    "unavailable": "bad",
-    "offline": "bad",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +270,7 @@ def _columns(tab: PortalsTab) -> list[Column]:
                 + (translate("serve_portals", ", preferred") if row.group.preferred else "")
             ),
             kind="state",
-            tone=lambda row: _STATE_TONES[row.group.access_state],
+            tone=lambda row: STATE_TONES[row.group.access_state],
             width=224,
         ),
         Column(

@@ -15,8 +15,8 @@ from san_console.api.serving_objects import LocalTarget, SeenLun
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
-from san_console.gui.models.mapping_matrix import ANYONE
 from san_console.gui.models.object_model import ObjectTableModel
+from san_console.gui.models.subjects import ANYONE
 from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import propose

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QCheckBox, QComboBox, QPlainTextEdit, QRadioButton
 
 from san_console.gui.context import Context
-from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.models.subjects import ANYONE
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.wizards.create_target_parts import Step

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QPlainTextEdit
 from san_console.api.serving_objects import LocalLun, LocalTarget
 from san_console.console.commands import quoted
 from san_console.gui import words
-from san_console.gui.models.mapping_matrix import ANYONE
+from san_console.gui.models.subjects import ANYONE
 from san_console.gui.translation import translate
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import horizontal
