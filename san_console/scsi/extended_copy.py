@@ -5,16 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from san_console.scsi.errors import MalformedData
+from san_console.scsi.opcodes import SA_EXTENDED_COPY_LID4
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-
-# Service actions of EXTENDED COPY (83h) and of RECEIVE COPY RESULTS (84h).
-SA_EXTENDED_COPY_LID1 = 0x00
-SA_EXTENDED_COPY_LID4 = 0x01
-SA_COPY_STATUS_LID1 = 0x00
-SA_OPERATING_PARAMETERS = 0x03
-SA_FAILURE_DETAILS_LID1 = 0x04
-SA_COPY_STATUS_LID4 = 0x05
 
 CSCD_IDENTIFICATION = 0xE4
 SEGMENT_BLOCK_TO_BLOCK = 0x02

@@ -1,4 +1,4 @@
-"""SANITIZE (SBC-3 §5.24): its service actions and the parameter list of OVERWRITE."""
+"""SANITIZE (SBC-3 §5.24): its flags and the parameter list of OVERWRITE."""
 
 import struct
 from typing import NamedTuple, TypeAlias
@@ -6,11 +6,6 @@ from typing import NamedTuple, TypeAlias
 from san_console.scsi.errors import MalformedData
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-
-SA_OVERWRITE = 0x01
-SA_BLOCK_ERASE = 0x02
-SA_CRYPTOGRAPHIC_ERASE = 0x03
-SA_EXIT_FAILURE_MODE = 0x1F
 
 IMMED = 0x80
 AUSE = 0x20

@@ -84,7 +84,7 @@ def extended_copy(nexus: UnitNexus, task: TargetTask) -> Result:
     """EXTENDED COPY(LID1), (LID4)."""
     if not len(task.data_out):
         return b""
-    lid4 = task.cdb[1] & 0x1F == codec.SA_EXTENDED_COPY_LID4
+    lid4 = task.cdb[1] & 0x1F == op.SA_EXTENDED_COPY_LID4
     wanted = _parse(task, lid4)
     record = CopyRecord()
     if wanted.usage != codec.USAGE_NONE:
@@ -276,16 +276,16 @@ _RESULTS_4 = usage("1fffffffff00000000ffffffff0004")
 COMMANDS: dict[int, Command] = {
     op.EXTENDED_COPY: by_action(
         {
-            codec.SA_EXTENDED_COPY_LID1: Command(extended_copy, _COPY, copy_data_out_bytes),
-            codec.SA_EXTENDED_COPY_LID4: Command(extended_copy, _COPY, copy_data_out_bytes),
+            op.SA_EXTENDED_COPY_LID1: Command(extended_copy, _COPY, copy_data_out_bytes),
+            op.SA_EXTENDED_COPY_LID4: Command(extended_copy, _COPY, copy_data_out_bytes),
         }
     ),
     op.RECEIVE_COPY_RESULTS: by_action(
         {
-            codec.SA_COPY_STATUS_LID1: Command(answer(copy_status_lid1), _RESULTS_1),
-            codec.SA_OPERATING_PARAMETERS: Command(answer(operating_parameters), _RESULTS_1),
-            codec.SA_FAILURE_DETAILS_LID1: Command(answer(failure_details), _RESULTS_1),
-            codec.SA_COPY_STATUS_LID4: Command(answer(copy_status_lid4), _RESULTS_4),
+            op.SA_COPY_STATUS_LID1: Command(answer(copy_status_lid1), _RESULTS_1),
+            op.SA_COPY_OPERATING_PARAMETERS: Command(answer(operating_parameters), _RESULTS_1),
+            op.SA_COPY_FAILURE_DETAILS_LID1: Command(answer(failure_details), _RESULTS_1),
+            op.SA_COPY_STATUS_LID4: Command(answer(copy_status_lid4), _RESULTS_4),
         }
     ),
 }

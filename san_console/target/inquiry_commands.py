@@ -32,12 +32,12 @@ MAX_COPIES = 16
 
 # Operation code → service actions, as VPD page 8Fh lists them (SPC-4 §7.8.17.4).
 _COPY_COMMANDS = {
-    op.EXTENDED_COPY: (copies.SA_EXTENDED_COPY_LID1, copies.SA_EXTENDED_COPY_LID4),
+    op.EXTENDED_COPY: (op.SA_EXTENDED_COPY_LID1, op.SA_EXTENDED_COPY_LID4),
     op.RECEIVE_COPY_RESULTS: (
-        copies.SA_COPY_STATUS_LID1,
-        copies.SA_OPERATING_PARAMETERS,
-        copies.SA_FAILURE_DETAILS_LID1,
-        copies.SA_COPY_STATUS_LID4,
+        op.SA_COPY_STATUS_LID1,
+        op.SA_COPY_OPERATING_PARAMETERS,
+        op.SA_COPY_FAILURE_DETAILS_LID1,
+        op.SA_COPY_STATUS_LID4,
     ),
 }
 _TPGS_IMPLICIT_AND_EXPLICIT = 3
@@ -67,6 +67,7 @@ def inquiry(nexus: UnitNexus, cdb: bytes) -> bytes:
             product=config.product,
             revision=config.revision,
             third_party_copy=True,
+            multi_port=len(nexus.target_ports()) > 1,
             target_port_groups=_TPGS_IMPLICIT_AND_EXPLICIT,
         ).build()[: command.allocation]
     build = _VPD_PAGES.get(command.page)

@@ -40,7 +40,7 @@ def read_data_out_bytes(nexus: UnitNexus, cdb: bytes) -> int:
 def read(nexus: UnitNexus, task: TargetTask) -> Result:
     """READ(6), (10), (12), (16)."""
     unit = nexus.unit
-    lba, blocks, flags = transfer_range(nexus, task.cdb)
+    lba, blocks, flags = decode_rw(task.cdb)
     offset, length = lba * unit.block_bytes, blocks * unit.block_bytes
     if not length:
         return b""

@@ -172,11 +172,11 @@ _USAGE = usage("bf0000000000ffff04")
 COMMANDS: dict[int, Command] = {
     op.SANITIZE: by_action(
         {
-            codec.SA_OVERWRITE: Command(overwrite, _USAGE, overwrite_data_out_bytes, strict=True),
-            codec.SA_BLOCK_ERASE: Command(
+            op.SA_SANITIZE_OVERWRITE: Command(overwrite, _USAGE, overwrite_data_out_bytes, strict=True),
+            op.SA_SANITIZE_BLOCK_ERASE: Command(
                 block_erase, _USAGE, erase_data_out_bytes, supported=is_thin, strict=True
             ),
-            codec.SA_EXIT_FAILURE_MODE: Command(exit_failure_mode, _USAGE, _refuse_list, strict=True),
+            op.SA_SANITIZE_EXIT_FAILURE_MODE: Command(exit_failure_mode, _USAGE, _refuse_list, strict=True),
         }
     )
 }
