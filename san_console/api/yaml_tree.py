@@ -203,7 +203,7 @@ def _write(value: Any, indent: str, lines: list[str], first: str = "") -> None:
     """`first` stands before the first line in place of the indent: that of a list's item."""
     if isinstance(value, dict):
         for key, one in value.items():
-            head = f"{first or indent}{key}:"
+            head = f"{first or indent}{_word(key)}:"
             first = ""
             if one and isinstance(one, (dict, list)):
                 lines.append(head)

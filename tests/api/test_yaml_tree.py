@@ -19,11 +19,11 @@ keys = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 trees = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
-    max_leaves=20,
+    max_leaves=8,
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(keys, trees, min_size=1, max_size=4))
 def test_what_is_written_is_read_again_by_us_and_by_others(value: dict[str, Any]) -> None:
     text = write_tree(value)
