@@ -212,3 +212,23 @@ async def test_an_aborted_copy_stops(disk: Disk) -> None:
     async with asyncio.timeout(5):
         await disk.unit.settle()
     assert (await disk.run(results(0, 7)))[4] == codec.FAILED
+
+
+async def test_too_many_copies_at_once(disk: Disk) -> None:
+    for number in range(copy_commands.MAX_RECORDS):
+        await disk.run(*copy_4(segment(0, 1, 8, 0, 0), list_id=number, flags=1))
+    assert await disk.fails(*copy_4(segment(0, 1, 8, 0, 0), list_id=99, flags=1)) == (5, 0, 0x16)
+    assert (await disk.refused(results(4, 3))).asc == 0x24  # its copy has not ended
+    await disk.unit.settle()
+    await disk.run(*copy_4(segment(0, 1, 8, 0, 0), list_id=99, flags=0))
+
+
+async def test_an_error_of_ours_is_a_failed_copy(disk: Disk) -> None:
+    async def fail(offset: int, length: int) -> NoReturn:
+        raise ZeroDivisionError
+
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    disk.unit.backstore.read = fail  # type: ignore[method-assign]
+    assert await disk.fails(*copy(segment(0, 1, 8, 0, 0))) == (4, 0x44, 0)
+    assert (await disk.run(results(0, 7)))[4] == codec.FAILED

@@ -9,10 +9,12 @@ from typing import NoReturn
 
 import pytest
 
+from san_console.iscsi.target_task import ABORTED
 from san_console.scsi import cdb
 from san_console.scsi import opcodes as op
 from san_console.target import verify_commands
-from tests.target.disk import CONDITION_MET, GOOD, INVALID_FIELD, LBA_OUT_OF_RANGE, Disk
+from san_console.target.backstore import Buffer
+from tests.target.disk import CONDITION_MET, GOOD, INVALID_FIELD, LBA_OUT_OF_RANGE, Disk, FakeTask
 
 BLOCKS = 8192
 
@@ -123,3 +125,30 @@ async def test_there_are_no_defects(disk: Disk) -> None:
     assert await disk.run(ten) == bytes([0, 0x1D, 0, 0])
     twelve = bytes([op.READ_DEFECT_DATA_12, 0x0D, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0])
     assert await disk.run(twelve) == bytes([0, 0x0D, 0, 0, 0, 0, 0, 0])
+
+
+async def test_data_that_ends_early(disk: Disk) -> None:
+    await disk.run(cdb.write(0, 2), b"v" * 1024)
+    for flags, came in ((0x02, b"v" * 512), (0x06, b"v" * 100)):
+        task = FakeTask(ranged(op.VERIFY_10, 0, 2, flags), came)
+        disk.nexus.prepare(task)  # type: ignore[arg-type]
+        disk.nexus.execute(task)  # type: ignore[arg-type]
+        await disk.unit.settle()
+        assert task.answer == (GOOD, b"", b"")
+
+
+@pytest.mark.parametrize("command", [ranged(op.VERIFY_16, 0, 0x2000), ranged(op.PRE_FETCH_16, 0, 0x2000)])
+async def test_aborted_commands_stop_reading(disk: Disk, command: bytes) -> None:
+    reads = 0
+    real = disk.unit.backstore.read
+
+    async def read(offset: int, length: int) -> Buffer:
+        nonlocal reads
+        reads += 1
+        return await real(offset, length)
+
+    disk.unit.backstore.read = read  # type: ignore[method-assign]
+    task = disk.begin(command)
+    task.state = ABORTED
+    await disk.unit.settle()
+    assert reads == 0
