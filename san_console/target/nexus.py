@@ -192,8 +192,10 @@ class SessionNexus:
     def reset(self, lun: int | None, function: int) -> None:
         for nexus in self._reached(lun):
             if function == opcodes.TMF_CLEAR_TASK_SET:
-                # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b).
-                nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
+                # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b),
+                # and with TAS the status of each command has told it.
+                if not nexus.unit.device.mode.task_aborted_status:
+                    nexus.unit.attention(COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=nexus)
             elif function == opcodes.TMF_I_T_NEXUS_RESET:
                 nexus.unit.reservations.nexus_lost(nexus.id)
                 nexus.unit.device.prevented.discard(nexus)

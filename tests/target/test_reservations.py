@@ -322,6 +322,9 @@ async def test_clear_task_set_and_abort_task_set_end_no_reservation(array: Array
     b.nexus.reset(encode_lun_u64(0), o.TMF_ABORT_TASK_SET)
     assert (a.attentions(), b.attentions()) == ([(0x2F, 0)], [])
     assert await b.status(READ) == CONFLICT
+    array.unit.device.mode.task_aborted_status = True  # the status of the commands tells
+    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET)
+    assert a.attentions() == []
 
 
 async def test_the_operator_clears_everything(array: Array) -> None:

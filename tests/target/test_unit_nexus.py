@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from san_console.iscsi.target_task import ABORTED
 from san_console.scsi import cdb, sense
 from san_console.scsi import opcodes as op
 from san_console.scsi.sense import parse
-from san_console.scsi.status import GOOD
+from san_console.scsi.status import CHECK_CONDITION, GOOD
 from san_console.target.config import MappingRule
 from tests.target.hosts import Array, Host, Task
 
@@ -215,3 +216,23 @@ async def test_preempt_and_abort_lets_parked_commands_go(array: Array) -> None:
         assert [ended(one) for one in (first, ordered, parked)] == [False, False, True]
     await settle()
     assert await host.run(READ) == bytes(512)
+
+
+async def test_counting_by_compare_and_write_loses_nothing(tmp_path: Path) -> None:
+    array = Array(luns=(f"file:{tmp_path}/disk,size=1M",))
+    hosts = [array.host(name) for name in "abcd"]
+
+    async def count(host: Host) -> None:
+        """Add one to the number in block 5, twenty times; try again when somebody else was faster."""
+        done = 0
+        while done < 20:
+            old = await host.run(cdb.read_10(5, 1))
+            new = (int.from_bytes(old[:8], "big") + 1).to_bytes(8, "big") + old[8:]
+            status = await host.status(cdb.compare_and_write(5, 1), old + new)
+            assert status in (GOOD, CHECK_CONDITION)
+            done += status == GOOD
+
+    await asyncio.gather(*(count(host) for host in hosts))
+    assert int.from_bytes((await hosts[0].run(cdb.read_10(5, 1)))[:8], "big") == 20 * len(hosts)
+    assert not array.unit.busy
+    await array.close()
