@@ -127,8 +127,8 @@ def recover(path: str) -> bool:
         if offset is not None:
             _write_all(fd, data[: _length(header)], offset)
             os.fdatasync(fd)
-        if header.startswith(_MAGIC):
-            _clear(journal)
+        os.unlink(journal)  # the next atomic write makes a new one
+        _sync_folder(journal)
         return offset is not None
     except BlockingIOError:
         return False

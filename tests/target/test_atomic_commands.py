@@ -150,6 +150,7 @@ async def test_a_crash_in_the_middle_of_an_atomic_write(tmp_path: Path) -> None:
         before = path.read_bytes()
         assert not recover(str(path))
         assert path.read_bytes() == before
+        assert not journal.exists()
 
 
 async def test_a_file_that_is_in_use_is_not_recovered(tmp_path: Path) -> None:
