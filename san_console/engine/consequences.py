@@ -21,6 +21,8 @@ from san_console.target.config import ANYONE
 
 Grade = Literal["info", "warning", "danger"]
 
+_ANY_HOST: Final = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, nothing is bound to it
+
 _ORDER: Final[dict[Grade, int]] = {"danger": 0, "warning": 1, "info": 2}
 
 _STATES: Final[dict[str, tuple[Grade, str]]] = {
@@ -121,13 +123,18 @@ def _portals(old: LocalTarget, new: LocalTarget, sessions: Sequence[TargetSessio
         for address in new.portals
         if address not in old.portals
     ]
+    ended = {session.id for session in sessions if not _left(session, new)}
     for address in old.portals:
-        if address not in new.portals:
-            hit = [session for session in sessions if address in _portals_of(session)]
-            # A session with connections through other portals as well loses only those of this one.
-            lost = [one for one in hit if not _portals_of(one) - {address}]
-            text = f"The target is no longer reachable at {address}."
-            found.append(_line("danger" if lost else "warning", text, hit, ends=bool(lost) and lost == hit))
+        if address in new.portals:
+            continue
+        hit = [session for session in sessions if any(_is_at(address, one) for one in _portals_of(session))]
+        over = [session for session in hit if session.id in ended]
+        text = f"The target is no longer reachable at {address}."
+        found.append(_line("danger" if over else "warning", text, over, ends=True))
+        rest = [session for session in hit if session.id not in ended]
+        if rest:
+            text = f"Connections through {address} end; their sessions go on."
+            found.append(_line("warning", text, rest))
     return found
 
 
@@ -135,17 +142,36 @@ def _portals_of(session: TargetSession) -> set[str]:
     return {one.portal for one in session.connections} or {session.portal}
 
 
+def _left(session: TargetSession, new: LocalTarget) -> set[str]:
+    """The portals of a session that stay in its group."""
+    return {
+        portal
+        for portal in _portals_of(session)
+        for group in new.portal_groups
+        if group.tag == session.tpgt and any(_is_at(address, portal) for address in group.portals)
+    }
+
+
+def _is_at(address: str, portal: str) -> bool:
+    """Whether a connection at `portal` came in at `address`, which may stand for all addresses."""
+    host, _, port = address.rpartition(":")
+    return address == portal or (host in _ANY_HOST and portal.rpartition(":")[2] == port)
+
+
 def _groups(old: LocalTarget, new: LocalTarget, sessions: Sequence[TargetSession]) -> list[Consequence]:
     found: list[Consequence] = []
     before = {group.tag: group for group in old.portal_groups}
     for group in new.portal_groups:
-        was = before.pop(group.tag, None)
         mine = [session for session in sessions if session.tpgt == group.tag]
-        found += _group(was or PortalGroup(tag=group.tag), group, mine)
-    for tag, group in before.items():
-        hit = [session for session in sessions if session.tpgt == tag]
-        if any(portal in new.portals for portal in group.portals):
-            found.append(_line("danger", f"Portal group {tag} is dissolved.", hit, ends=True))
+        found += _group(before.pop(group.tag, PortalGroup(tag=group.tag)), group, mine)
+    moved = [
+        session
+        for session in sessions
+        if not _left(session, new)
+        and any(_is_at(address, one) for address in new.portals for one in _portals_of(session))
+    ]
+    if moved:
+        found.append(_line("danger", "Portals change their group; their sessions end.", moved, ends=True))
     return found
 
 
@@ -245,7 +271,7 @@ def _same_storage(name: str, was: LocalLun, now: LocalLun, hit: Sequence[TargetS
         else:
             text = f"LUN {name} goes offline: its commands fail until it is online again."
             found.append(_line("danger" if hit else "warning", text, hit))
-    if now.size_bytes > was.size_bytes and now.kind in ("memory", "null"):
+    if now.size_bytes > was.size_bytes:
         text = f"LUN {name} grows from {was.size_bytes:,} to {now.size_bytes:,} bytes."
         found.append(_line("info", text, hit))
     if _identity(was) != _identity(now):

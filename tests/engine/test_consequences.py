@@ -5,14 +5,17 @@ import msgspec
 from san_console.api.serving_objects import (
     Consequence,
     InitiatorAccess,
+    InitiatorGroup,
     LocalLun,
     LocalTarget,
     Mapping,
+    OperationalLimits,
     PortalGroup,
+    TargetConnection,
     TargetSession,
 )
 from san_console.engine.access_view import AccessView, Seen
-from san_console.engine.consequences import consequences
+from san_console.engine.consequences import consequences, removal
 
 NAME = "iqn.2026-11.org.example:disks"
 ALICE, BOB = "iqn.2026-11.org.example:alice", "iqn.2026-11.org.example:bob"
@@ -141,3 +144,138 @@ def test_what_anyone_sees_is_told_too() -> None:
     said = texts(consequences(before, target(access=rows("*"), mappings=[changed]), [session(ALICE)]))
     assert f"danger: {ALICE} may no longer write to data. 1" in said
     assert "warning: Any other initiator may no longer write to data." in said
+
+
+def lines(old: LocalTarget, new: LocalTarget, *sessions: TargetSession) -> dict[str, Consequence]:
+    """By its text."""
+    return {one.text: one for one in consequences(old, new, sessions, {"i1": "alice", "i2": "bob"})}
+
+
+def groups(**second: object) -> list[PortalGroup]:
+    return [
+        PortalGroup(portals=["127.0.0.1:3260"]),
+        PortalGroup(tag=2, portals=["127.0.0.1:3261"], **second),  # type: ignore[arg-type]  # by name
+    ]
+
+
+def at(initiator: str, number: str, *portals: str, tpgt: int = 1) -> TargetSession:
+    """A session with a connection through each of `portals`."""
+    one = session(initiator, number, portals[0])
+    one.tpgt = tpgt
+    one.connections = [
+        TargetConnection(cid=cid, address="127.0.0.1", portal=portal) for cid, portal in enumerate(portals)
+    ]
+    return one
+
+
+def test_a_portal_that_goes_ends_the_sessions_that_have_no_other() -> None:
+    alone = at(ALICE, "1", "127.0.0.1:3261", tpgt=2)
+    both = at(BOB, "2", "127.0.0.1:3260", "127.0.0.1:3261")
+    text = "The target is no longer reachable at 127.0.0.1:3261."
+    found = lines(target(portal_groups=groups()), target(), alone, both)[text]
+    assert (found.severity, found.session_ids, found.ends_sessions) == ("danger", ["1"], True)
+    rest = lines(target(portal_groups=groups()), target(), alone, both)[
+        "Connections through 127.0.0.1:3261 end; their sessions go on."
+    ]
+    assert (rest.severity, rest.session_ids, rest.ends_sessions) == ("warning", ["2"], False)
+    nobody = lines(target(portal_groups=groups()), target())[text]
+    assert (nobody.severity, nobody.ends_sessions) == ("warning", False)
+
+
+def test_paths_that_change_their_state_say_what_that_means() -> None:
+    mine = at(ALICE, "1", "127.0.0.1:3261", tpgt=2)
+    for state, grade in (
+        ("standby", "danger"),
+        ("active/non-optimized", "info"),
+        ("transitioning", "warning"),
+    ):
+        found = lines(target(portal_groups=groups()), target(portal_groups=groups(access_state=state)), mine)
+        (line,) = found.values()
+        assert (line.severity, line.session_ids) == (grade, ["1"])
+        assert state in line.text
+    found = lines(
+        target(portal_groups=groups()),
+        target(portal_groups=groups(redirect_to="127.0.0.1:3260", redirect_permanent=True, preferred=True)),
+    )
+    assert set(found) == {
+        "Portal group 2 is the preferred one.",
+        "Logins at portal group 2 are sent to 127.0.0.1:3260, for good.",
+    }
+
+
+def test_a_portal_in_another_group_ends_the_sessions_of_the_first() -> None:
+    moved = [PortalGroup(portals=["127.0.0.1:3260", "127.0.0.1:3261"])]
+    mine = at(ALICE, "1", "127.0.0.1:3261", tpgt=2)
+    found = lines(target(portal_groups=groups()), target(portal_groups=moved), mine)
+    (line,) = (one for one in found.values() if one.session_ids)
+    assert (line.severity, line.session_ids, line.ends_sessions) == ("danger", ["1"], True)
+
+
+def test_chap_of_single_initiators() -> None:
+    own = [InitiatorAccess(subject=ALICE, identity_ids=["i2"]), InitiatorAccess(subject=BOB)]
+    found = lines(target(), target(access=own), session(ALICE), session(BOB, "2"))
+    (line,) = found.values()
+    assert (line.severity, line.session_ids, line.ends_sessions) == ("warning", ["1"], False)
+    assert line.text == f"{ALICE} has to log in with CHAP identities of its own from the next login on."
+    found = lines(target(access=own), target(), session(ALICE))
+    assert (
+        next(iter(found))
+        == f"{ALICE} has to log in with the identities of the target from the next login on."
+    )
+    open_to_all = lines(target(access=own, identity_ids=[]), target(identity_ids=[]))
+    assert open_to_all[f"{ALICE} may log in without CHAP from now on."].severity == "danger"
+
+
+def test_limits_are_for_new_sessions() -> None:
+    found = lines(target(), target(limits=OperationalLimits(max_connections=2)), session(ALICE))
+    (text,) = found
+    assert text.startswith(
+        "Limits change for new sessions: max connections 8 → 2. The sessions that are there"
+    )
+
+
+def test_luns_that_go_offline_grow_or_call_themselves_otherwise() -> None:
+    def changed(**more: object) -> dict[str, Consequence]:
+        luns = target().luns
+        return lines(
+            target(), target(luns=[msgspec.structs.replace(luns[0], **more), luns[1]]), session(ALICE)
+        )
+
+    assert (
+        changed(online=False)["LUN data goes offline: its commands fail until it is online again."].severity
+        == "danger"
+    )
+    assert "LUN data grows from 4,096 to 8,192 bytes." in changed(size_bytes=8192)
+    assert changed(serial="another")[
+        "LUN data is another disk for initiators: its serial number or identity changes."
+    ].session_ids == ["1"]
+    assert "LUN data describes itself differently to initiators." in changed(vendor="ACME")
+    assert "A write to LUN data waits for the medium from now on." in changed(write_cache=False)
+    assert (
+        changed(kind="null")["LUN data gets other storage behind it. Its content is lost."].severity
+        == "danger"
+    )
+
+
+def test_rules_for_many_are_told_by_their_rule_and_by_who_is_there() -> None:
+    wide = [
+        Mapping(initiator="10.0.0.0/8", lun_id="l2", lun=4),
+        Mapping(initiator="group:cluster", lun_id="l2", lun=5),
+    ]
+    near = session("iqn.2026-11.org.example:near")
+    near.address = "10.1.2.3"
+    cluster = [InitiatorGroup(name="cluster", members=["iqn.2026-11.org.example:member"])]
+    before = target(mappings=[*target().mappings, wide[0]], initiator_groups=cluster)
+    after = target(mappings=[*target().mappings, wide[1]], initiator_groups=cluster)
+    found = lines(before, after, near)
+    gone = found["iqn.2026-11.org.example:near may no longer log in."]
+    assert (gone.severity, gone.ends_sessions) == ("danger", True)
+    assert "Whoever 10.0.0.0/8 means loses logs (LUN 4)." in found
+    assert "Whoever group:cluster means gains logs as LUN 5, for reading and writing." in found
+    assert "iqn.2026-11.org.example:member gains logs as LUN 5, for reading and writing." in found
+
+
+def test_a_target_that_is_removed() -> None:
+    ends, lost = removal(target(), [session(ALICE)])
+    assert (ends.session_ids, ends.ends_sessions) == (["1"], True)
+    assert "data is lost" in lost.text
