@@ -7,9 +7,11 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from san_console.initiator import connect
+from san_console.initiator import Session, connect
 from san_console.scsi import cdb, mode
 from san_console.scsi import opcodes as op
 from san_console.scsi.sense import DESCRIPTOR_CURRENT, parse
@@ -23,6 +25,16 @@ MIB = 1 << 20
 
 def memory(name: str, mib: int = 4, block_bytes: int = 512) -> LunConfig:
     return LunConfig(name, name, BackstoreSpec("memory", size_bytes=mib * MIB, block_bytes=block_bytes))
+
+
+@asynccontextmanager
+async def one_session(**changes: object) -> AsyncIterator[Session]:
+    """A session with a target of these changes."""
+    async with (
+        Served(config(**changes)) as served,
+        connect(f"iscsi://127.0.0.1:{served.port}/{NAME}/0") as session,
+    ):
+        yield session
 
 
 def copy_list(source: bytes, destination: bytes, blocks: int, lba: int, to: int) -> tuple[bytes, bytes]:
@@ -41,16 +53,15 @@ async def naa_of(unit: object) -> bytes:
 
 
 async def test_a_copy_inside_of_one_session() -> None:
-    async with Served(config(luns=[memory("a"), memory("b", block_bytes=4096)])) as served:
-        async with connect(f"iscsi://127.0.0.1:{served.port}/{NAME}/0") as session:
-            source, destination = session.lun(0), session.lun(1)
-            data = os.urandom(MIB)
-            await source.write(8, data)
-            command, listed = copy_list(await naa_of(source), await naa_of(destination), 2048, 8, 3)
-            assert (await source.execute(command, data=listed)).status == GOOD
-            assert bytes(await destination.read(3, 256)) == data
-            status = bytes([op.RECEIVE_COPY_RESULTS, 0, 1]) + bytes(7) + (12).to_bytes(4, "big") + b"\0\0"
-            assert (await source.execute(status, read_bytes=12)).data[8:] == MIB.to_bytes(4, "big")
+    async with one_session(luns=[memory("a"), memory("b", block_bytes=4096)]) as session:
+        source, destination = session.lun(0), session.lun(1)
+        data = os.urandom(MIB)
+        await source.write(8, data)
+        command, listed = copy_list(await naa_of(source), await naa_of(destination), 2048, 8, 3)
+        assert (await source.execute(command, data=listed)).status == GOOD
+        assert bytes(await destination.read(3, 256)) == data
+        status = bytes([op.RECEIVE_COPY_RESULTS, 0, 1]) + bytes(7) + (12).to_bytes(4, "big") + b"\0\0"
+        assert (await source.execute(status, read_bytes=12)).data[8:] == MIB.to_bytes(4, "big")
 
 
 async def test_a_lun_of_somebody_else_cannot_be_copied() -> None:
@@ -98,14 +109,13 @@ async def test_one_of_many_initiators_wins_a_block(tmp_path: Path) -> None:
 
 
 async def test_the_format_of_sense_data_and_a_status_without_any() -> None:
-    async with Served(config()) as served:
-        async with connect(f"iscsi://127.0.0.1:{served.port}/{NAME}/0") as session:
-            unit = session.lun(0)
-            page = bytes(4) + mode.ControlPage(descriptor_sense=True).build()
-            select = bytes([op.MODE_SELECT_6, 0x10, 0, 0, len(page), 0])
-            assert (await unit.execute(select, data=page)).status == GOOD
-            refused = await unit.execute(cdb.read_16(1 << 40, 1), read_bytes=512)
-            assert refused.sense[0] == DESCRIPTOR_CURRENT
-            assert parse(refused.sense).information == 1 << 40
-            prefetch = bytes([op.PRE_FETCH_10, 0, 0, 0, 0, 0, 0, 0, 8, 0])
-            assert (await unit.execute(prefetch)).status == CONDITION_MET
+    async with one_session() as session:
+        unit = session.lun(0)
+        page = bytes(4) + mode.ControlPage(descriptor_sense=True).build()
+        select = bytes([op.MODE_SELECT_6, 0x10, 0, 0, len(page), 0])
+        assert (await unit.execute(select, data=page)).status == GOOD
+        refused = await unit.execute(cdb.read_16(1 << 40, 1), read_bytes=512)
+        assert refused.sense[0] == DESCRIPTOR_CURRENT
+        assert parse(refused.sense).information == 1 << 40
+        prefetch = bytes([op.PRE_FETCH_10, 0, 0, 0, 0, 0, 0, 0, 8, 0])
+        assert (await unit.execute(prefetch)).status == CONDITION_MET
