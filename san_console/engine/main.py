@@ -28,6 +28,7 @@ from san_console.rpc.paths import (
     runtime_dir,
     socket_path,
 )
+from san_console.target.descriptors import raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def run(*, memory_secrets: bool = False, lab: bool = False) -> int:
     `memory_secrets` keeps CHAP secrets in memory from the start; `lab` builds the lab at once.
     """
     harden_process()
+    raise_descriptor_limit()
     try:
         ensure_private_dir(runtime_dir())
         folder = ensure_data_dir(data_dir())

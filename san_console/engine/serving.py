@@ -346,6 +346,19 @@ class Serving:
         target = self.get(name)
         if event.kind in _MEDIUM_EVENTS and target is not None:
             self.view.refresh(target)
+        if event.kind == "access_state_changed" and target is not None:
+            self._take_access_states(target)
+
+    def _take_access_states(self, target: LocalTarget) -> None:
+        """An initiator has changed the state of a portal group: it stands in what is kept as well, or the
+        next change of the target would take it back.
+        """
+        config = self.view.config_of(target.id)
+        for group in target.portal_groups:
+            served = config.group_of_tag(group.tag) if config is not None else None
+            if served is not None:
+                group.access_state = served.access_state
+        self._put(target.id, target)
 
 
 def _carry_over(old: LocalTarget | None, new: LocalTarget | None) -> None:

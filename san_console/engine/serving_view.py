@@ -50,7 +50,7 @@ class ServingView:
 
     def config_of(self, name: str) -> TargetConfig | None:
         """As the target is served; None: it is not."""
-        return next((config for config in self._server.targets() if config.name == name), None)
+        return self._server.config(name)
 
     def unit(self, target: str, lun_id: str) -> LogicalUnit | None:
         """None where the LUN is not served."""

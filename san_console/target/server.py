@@ -201,6 +201,11 @@ class TargetServer:
         """The targets that are served."""
         return [served.config for served in self._targets.values()]
 
+    def config(self, name: str) -> TargetConfig | None:
+        """How a target is served; None: it is not."""
+        served = self._targets.get(name)
+        return served.config if served is not None else None
+
     def sessions(self) -> list[TargetSessionInfo]:
         """Everybody who is logged in, discovery sessions too."""
         return [session.info() for session in self._table]

@@ -38,6 +38,8 @@ from san_console.initiator.errors import InitiatorError
 from san_console.initiator.session import Session as LibrarySession
 from san_console.initiator.settings import SessionSettings
 from san_console.names.portal import Portal
+from san_console.scsi.alua import STANDBY
+from san_console.scsi.transport_ids import InitiatorPort, NexusId
 from tests.engine.running import MIB, NAME, Running, local_target, running
 from tests.peers import free_port
 
@@ -219,6 +221,17 @@ async def test_paths_and_their_states(tmp_path: Path) -> None:
                 await host.call("serving.disconnect", Disconnect(id=session.id, cid=cid + 1))
             await host.call("serving.disconnect", Disconnect(id=session.id, cid=cid))
             await host.until(lambda: alice.state != "logged_in")
+
+
+async def test_a_state_that_an_initiator_sets_is_kept(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        await host.call("serving.create", local_target())
+        server = host.engine.serving.server
+        groups = server._targets[NAME].port_groups  # as SET TARGET PORT GROUPS does it
+        groups.set_by_initiator({1: STANDBY}, NexusId(InitiatorPort(BOB, bytes(6)), 1))
+        assert shown(host).portal_groups[0].access_state == "standby"
+        await host.call("serving.change", SaveLocalTarget(target=shown(host)))
+        assert server.targets()[0].groups[0].access_state == "standby"
 
 
 async def test_effective_access_is_what_the_login_decides(tmp_path: Path) -> None:
