@@ -32,9 +32,6 @@ class AbortWaits:
     def __init__(self) -> None:
         self._waits: list[AbortWait] = []
 
-    def __len__(self) -> int:
-        return len(self._waits)
-
     def add(
         self, tasks: Iterable[TargetTask], then: Callable[[], None], *, transfers_until: float | None
     ) -> None:

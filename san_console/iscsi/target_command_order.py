@@ -83,6 +83,7 @@ class CommandOrder:
         command.size_bytes = len(command.data) + HELD_PDU_BYTES
         self._grow(command.size_bytes)
         self.held[cmd_sn] = command
+        session.refresh()
         if command.opcode == SCSI_COMMAND and command.bhs[1] & (FINAL | WRITE) == WRITE:
             command.tag = ScsiCommand.parse(command.bhs).itt
             self._by_tag[command.tag] = command
@@ -153,6 +154,7 @@ class CommandOrder:
                 if dropped.tag is not None:
                     self.discard_data(dropped.connection, dropped.bhs)
             self.held[cmd_sn] = None
+            self._session.refresh()
 
     def release(self) -> None:
         """Execute what was held back, as far as the order is complete again, and what has waited for it.
@@ -166,6 +168,7 @@ class CommandOrder:
             self._release()
         finally:
             self._releasing = False
+            self._session.refresh()
 
     def resume(self) -> None:
         """Answers have left: go on where `release` has paused."""
@@ -208,6 +211,7 @@ class CommandOrder:
             then()
         else:
             self._waits.append((cmd_sn, connection, then))
+            self._session.refresh()
 
     def drop(self, connection: TargetConnection) -> None:
         """The connection is gone: what it brought and was not acknowledged by ExpCmdSN is discarded (§11.14).
@@ -220,6 +224,7 @@ class CommandOrder:
                 self._forget(command)
         self._discarded = {tag: other for tag, other in self._discarded.items() if other is not connection}
         self._waits = [entry for entry in self._waits if entry[1] is not connection]
+        self._session.refresh()
 
     def clear(self) -> None:
         """The session is over."""
@@ -228,6 +233,7 @@ class CommandOrder:
         self._discarded.clear()
         self._waits.clear()
         self._held_bytes = 0
+        self._session.refresh()
 
     # Time
 

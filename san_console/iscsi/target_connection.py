@@ -122,13 +122,14 @@ class TargetConnection:
 
         Raises RemoteProtocolError when the stream cannot be followed any further.
         """
-        self.session.now = now
+        session = self.session
+        session.now = now
         self.requests.heard(now)
         self._receiving = True
         try:
             left = limit
-            while left > 0 and not self.closing and not self.session.reads_full:
-                if self._fast and self.session.straight:
+            while left > 0 and not self.closing and not session.reads_full:
+                if self._fast and session.plain and session.active_commands < session.command_window:
                     left -= fast_commands(self, left)
                     if left <= 0 or self.output_bytes >= OUTPUT_BATCH_BYTES:
                         return True
@@ -137,8 +138,8 @@ class TargetConnection:
                     return False
                 left -= 1
                 self._handle(frame)
-                if not self.session.order.empty:
-                    self.session.order.release()
+                if not session.plain:
+                    session.order.release()
                 if self.output_bytes >= OUTPUT_BATCH_BYTES:
                     return True
             return not self.closing

@@ -129,6 +129,7 @@ class ResponseFence:
     def _update(self) -> None:
         self.busy = bool(self._queue)
         self.alert = self.busy or bool(self._expected)
+        self._session.refresh()
 
     # Time
 

@@ -97,6 +97,10 @@ class TargetSession:
         self.terminated = False
         self.now = 0.0
         self.on_close_connection: Callable[[TargetConnection, str], None] = _nobody
+        self.plain = True
+        """True when no command waits for an earlier CmdSN, no fence is up, and the window does not shrink;
+        kept up to date by `refresh`, for the sake of the fast path.
+        """
         self.order = CommandOrder(self)
         self.aborts = AbortWaits()
         self.recovery = ConnectionRecovery(self)
@@ -129,6 +133,7 @@ class TargetSession:
         """
         if self._window_debt:
             self._window_debt -= 1
+            self.refresh()
         else:
             self.max_cmd_sn = (self.max_cmd_sn + 1) & MASK
 
@@ -138,18 +143,18 @@ class TargetSession:
         self.command_window = commands
         self._window_debt = max(-grow, 0)
         self.max_cmd_sn = (self.max_cmd_sn + max(grow, 0)) & MASK
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Something that `plain` depends on has changed."""
+        self.plain = self.order.empty and not self.fence.busy and not self._window_debt
 
     @property
     def straight(self) -> bool:
         """True when no command waits for an earlier CmdSN, the window is open, and answers need no order:
         commands may run as they come.
         """
-        return (
-            self.order.empty
-            and self.active_commands < self.command_window
-            and not self.fence.busy
-            and not self._window_debt
-        )
+        return self.plain and self.active_commands < self.command_window
 
     @property
     def reads_full(self) -> bool:

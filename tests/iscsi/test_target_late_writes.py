@@ -216,6 +216,7 @@ def test_nothing_of_an_ended_task_comes_after_the_response(seed: int) -> None:
         assert not session.fence.busy
         assert not session.asyncs.terminating
         assert session.order.empty
+        assert session.plain
         # A write whose initiator lost interest in it may still wait for its data.
         assert all(task.transfer_open for task in session.tasks.values())
         assert session.max_cmd_sn == session.exp_cmd_sn + 15 - session.active_commands

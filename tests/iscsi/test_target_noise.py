@@ -167,6 +167,7 @@ def test_noise_on_several_connections(seed: int) -> None:
             assert window == 8 - session.active_commands
             assert session.pending_read_bytes == sum(t.pending_read_bytes for t in session.tasks.values())
             assert session.pending_read_bytes >= 0
+            assert session.plain == (session.order.empty and not session.fence.busy)
     # Whatever it was, when all is over nothing is left.
     for one, links in noise.hosts:
         for link in links[:]:
