@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from san_console.api.engine_objects import Identity
 from san_console.api.methods import ApplyTargets, ExportTargets, PlanTargets, UndoTargets
@@ -26,6 +28,7 @@ from san_console.engine.change_history import DiscoveryChap, KeptStep, as_set
 from san_console.engine.consequences import consequences, removal
 from san_console.engine.context import EngineContext
 from san_console.engine.discovery_access import DiscoveryAccess
+from san_console.engine.problems import problem_of
 from san_console.engine.serving import Serving
 from san_console.engine.serving_config import checked, describe_lun, refuse_shrinking, storage_of, try_config
 from san_console.engine.target_transition import Wanted
@@ -273,30 +276,21 @@ class TargetDocuments:
             ) from None
 
 
-class _at:
+@contextmanager
+def _at(line: int, what: str) -> Iterator[None]:
     """Puts the place in the document in front of what is wrong there."""
-
-    def __init__(self, line: int, what: str) -> None:
-        self._where = f"Line {line}, {visible(what)}" if line else visible(what)
-        self._line = line
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, NamesError):
-            raise self._problem("bad-request", str(error), "") from error
-        if isinstance(error, ApiProblem):
-            raise self._problem(error.code, error.message, error.problem.check) from error
-
-    def _problem(self, code: str, text: str, check: str) -> ApiProblem:
-        return ApiProblem(
-            code,
-            f"{self._where}: {text}",
+    try:
+        yield
+    except (ApiProblem, NamesError) as error:
+        problem = problem_of(error)
+        where = f"Line {line}, {visible(what)}" if line else visible(what)
+        raise ApiProblem(
+            problem.code,
+            f"{where}: {problem.message}",
             side="the document",
-            check=check or "this place of the document",
-            details={"line": str(self._line)},
-        )
+            check=problem.check or "this place of the document",
+            details={"line": str(line)},
+        ) from error
 
 
 async def _read(text: str) -> TargetsDocument:

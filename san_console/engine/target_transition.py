@@ -8,8 +8,9 @@ a later step fails.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalTarget
@@ -37,7 +38,6 @@ class _Step:
     served: TargetConfig | None
     config: TargetConfig | None = None
     """None: it is not to be served."""
-    undo: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
 
 class Transition:
@@ -157,27 +157,19 @@ def _is_new(step: _Step) -> bool:
     return any(before.get(lun.id) != storage_of(lun) for lun in step.new.luns)
 
 
-class _told_of:
-    """Turns what the library raises into an ApiProblem that names its target, where there are several."""
-
-    def __init__(self, name: str, count: int) -> None:
-        self._name = name
-        self._several = count > 1
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, (TargetError, ApiProblem, OSError)):
-            return
+@contextmanager
+def _told_of(name: str, count: int) -> Iterator[None]:
+    """Turns what the library raises into an ApiProblem, which names its target where there are several."""
+    try:
+        yield
+    except (TargetError, ApiProblem, OSError) as error:
         problem = problem_of(error)
-        if self._several:
-            details = {**problem.details, "target": self._name}
-            raise ApiProblem(
-                problem.code,
-                f"{visible(self._name)}: {problem.message}",
-                side=problem.side,
-                check=problem.check,
-                details=details,
-            ) from error
-        raise ApiProblem.from_problem(problem) from error
+        if count == 1:
+            raise ApiProblem.from_problem(problem) from error
+        raise ApiProblem(
+            problem.code,
+            f"{visible(name)}: {problem.message}",
+            side=problem.side,
+            check=problem.check,
+            details={**problem.details, "target": name},
+        ) from error
