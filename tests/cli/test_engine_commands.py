@@ -251,7 +251,7 @@ def test_the_engine_says_how_it_is(engine: SimulatedEngine, run: Run) -> None:
     assert document["counts"]["sessions"] == 6
     code, _, err = run("engine", "stop")
     assert code == 1
-    assert "3 initiators of others" in err
+    assert "4 initiators of others" in err
     code, out, _ = run("engine", "stop", "--force")
     assert code == 0
 
