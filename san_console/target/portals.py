@@ -72,6 +72,8 @@ class Portals:
                     if asked_at.is_ipv6 != bound.is_ipv6:
                         continue
                     bound = Portal(asked_at.host, bound.port)
+                # The zone of a link-local address is the name of an interface of ours.
+                bound = Portal(bound.host.partition("%")[0], bound.port)
                 found.append((bound, group.tag))
         return found
 
