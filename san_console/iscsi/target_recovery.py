@@ -28,6 +28,7 @@ CHECK_CONDITION = 0x02
 # Answers that an initiator has not acknowledged, kept for a reassignment. It acknowledges with every PDU
 # that it sends: a full window of long reads fits, and more is an initiator that never does.
 MAX_RETAINED_BYTES = 256 << 20
+SOLICIT_BYTES = 32 << 20  # each time so much has piled up, a NOP-In asks for an acknowledgment (§7.1.4.2)
 
 
 @dataclass(slots=True)
@@ -143,7 +144,10 @@ class ConnectionRecovery:
         if old is not None:
             self._forget(old)
         self._retained[task.itt] = task
+        before = self._retained_bytes
         self._retained_bytes += _size(task)
+        if before // SOLICIT_BYTES < self._retained_bytes // SOLICIT_BYTES:
+            task.connection.requests.probe()
         if self._retained_bytes > MAX_RETAINED_BYTES:
             raise RemoteProtocolError(
                 f"the initiator has not acknowledged {self._retained_bytes} bytes of answers"

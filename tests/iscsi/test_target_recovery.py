@@ -11,6 +11,7 @@ from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
     AsyncMessage,
     LogoutResponse,
+    NopIn,
     Pdu,
     ReadyToTransfer,
     ScsiDataIn,
@@ -445,6 +446,17 @@ def test_answers_that_nobody_acknowledges_are_bounded(monkeypatch: pytest.Monkey
     first.feed(one.read(2048))
     with pytest.raises(RemoteProtocolError):
         first.feed(one.read(2048))
+
+
+def test_acknowledgments_are_asked_for_when_answers_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§7.1.4.2: a NOP-In with the next StatSN; the answer to it acknowledges."""
+    monkeypatch.setattr(target_recovery, "SOLICIT_BYTES", 4096)
+    one, first, _ = recovering()
+    one.unit.later = False
+    asked = [type(p) is NopIn for _ in range(6) for p, _ in first.feed(one.read(2048))]
+    assert asked == [False, False, True, False, False, True, False, False, True]
+    first.acknowledge()
+    assert [type(p) for p, _ in first.feed(one.read(2048))] == [ScsiDataIn]
 
 
 def test_a_tag_that_is_used_again_forgets_the_old_answer() -> None:
