@@ -198,7 +198,8 @@ class TaskManagement:
             self._answer(request, TMF_FUNCTION_COMPLETE)
         else:
             depth, key, asc, ascq = pending
-            self._answer(request, TMF_FUNCTION_SUCCEEDED, min(depth, 3) << 20 | key << 16 | asc << 8 | ascq)
+            many = 1 if depth == 1 else 2  # UADE DEPTH: one, or more than one
+            self._answer(request, TMF_FUNCTION_SUCCEEDED, many << 20 | key << 16 | asc << 8 | ascq)
 
     def _task_set(self, request: TaskManagementRequest) -> None:
         if request.function in UNIT_SCOPE and not self._unit_is_there(request):

@@ -15,6 +15,7 @@ from san_console.iscsi.pdu import (
     ScsiDataIn,
     TaskManagementResponse,
 )
+from san_console.iscsi.target_task import ABORTED
 from san_console.iscsi.target_task_management import MAX_PENDING_FUNCTIONS
 from san_console.iscsi.target_task_sets import DATA_WAIT_S
 from tests.iscsi.target_harness import READ_CDB, WRITE_CDB, FakeNexus, FakeUnit, Initiator, cdb
@@ -387,10 +388,10 @@ def test_query_asynchronous_event() -> None:
     [(pdu, _)] = one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT))
     assert isinstance(pdu, TaskManagementResponse)
     assert (pdu.response, pdu.additional_response_information) == (o.TMF_FUNCTION_SUCCEEDED, 0x262A01)
-    one.nexus.attentions *= 4
+    one.nexus.attentions = one.nexus.attentions[:1]
     [(pdu, _)] = one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT))
     assert isinstance(pdu, TaskManagementResponse)
-    assert pdu.additional_response_information == 0x362A01
+    assert pdu.additional_response_information == 0x162A01
     assert (
         response(one.feed(one.task_management(o.TMF_QUERY_ASYNCHRONOUS_EVENT, lun=1 << 48)))
         == o.TMF_LUN_DOES_NOT_EXIST
@@ -501,3 +502,19 @@ def test_an_abort_of_a_command_that_a_lost_connection_brought() -> None:
     raw = one.task_management(o.TMF_ABORT_TASK, referenced=tag + 1, ref_cmd_sn=2)
     assert response(one.feed(raw)) == o.TMF_FUNCTION_COMPLETE
     assert one.session.exp_cmd_sn == 3
+
+
+def test_a_unit_that_has_not_begun_with_a_task_is_told_of_its_abort() -> None:
+    one = busy()
+    one.feed(one.read(64))
+    tag, task = one.itt, one.unit.running[0]
+    told: list[int] = []
+
+    def let_go() -> None:
+        told.append(task.state)
+        task.on_abort = None
+        one.unit.finish(task)
+
+    task.on_abort = let_go
+    assert response(one.feed(one.task_management(o.TMF_ABORT_TASK, referenced=tag))) == 0
+    assert told == [ABORTED]
