@@ -16,7 +16,7 @@ from san_console.names.portal import Portal
 from san_console.target.admission import Admission, Visit
 from san_console.target.config import ChapConfig, PortalGroup
 from san_console.target.ending import quiet
-from san_console.target.events import Reporter, TargetEventKind
+from san_console.target.events import Reporter
 from san_console.target.listener import Listener
 from san_console.target.login import (
     DISCOVERY_LIMITS,
@@ -29,6 +29,7 @@ from san_console.target.login import (
 from san_console.target.nexus import ServedTarget, SessionNexus
 from san_console.target.send_targets import Asker, Directory
 from san_console.target.session import ServedConnection, ServedSession
+from san_console.target.session_news import SessionNews
 from san_console.target.session_table import Place, SessionTable, key_of
 
 NO_GROUP = PortalGroup(1, [])  # of a discovery session, which reaches no unit
@@ -53,6 +54,7 @@ class Reception:
         self._table = table
         self._directory = directory
         self._reporter = reporter
+        self._news = SessionNews(reporter)
         self._session_number = 0
 
     def target_removed(self, name: str) -> None:
@@ -88,14 +90,14 @@ class Reception:
             if outcome.status == login_status.AUTHENTICATION_FAILURE:
                 await self.admission.authentication_failed(address)
             await send_responses(sock, outcome.answer)
-            self._refused(outcome, address)
+            self._news.refused(outcome, address)
             return False
         self.admission.authenticated(address)
         try:
             return await self._admit(sock, listener, address, outcome, outcome.result, place, reached)
         except TooLate as late:
             await send_responses(sock, outcome.refuse(str(late), late.status))
-            self._refused(outcome, address)
+            self._news.refused(outcome, address)
             return False
 
     def _reach(self, listener: Listener, name: str) -> Reached | int:
@@ -109,23 +111,6 @@ class Reception:
         if name not in listener.users:
             return login_status.NOT_FOUND
         return Reached(served.config, served.config.group_of(listener.portal))
-
-    def _refused(self, outcome: LoginOutcome, address: str) -> None:
-        who = visible(outcome.initiator_name) if outcome.initiator_name else address
-        explanation = login_status.explain_status(outcome.status >> 8, outcome.status & 0xFF)
-        moved = outcome.status >> 8 == login_status.TARGET_MOVED_TEMPORARILY >> 8
-        self._reporter.tell(
-            "target_login_failed",
-            "info" if moved else "warning",
-            f"A login of {who} was {'redirected' if moved else 'refused'}.",
-            cause=outcome.failed,
-            side="target",
-            check=explanation.check if outcome.status else "",
-            target=outcome.target_name,
-            initiator=outcome.initiator_name,
-            address=address,
-            status=f"{outcome.status:04x}",
-        )
 
     # After the login
 
@@ -180,7 +165,7 @@ class Reception:
             served.config.limits if served is not None else DISCOVERY_LIMITS,
             logged_in_at=time.time(),
             on_closed=self._session_closed,
-            on_connection_lost=self._connection_lost,
+            on_connection_lost=self._news.connection_ended,
         )
         session.address = arrival.address
         self._table.add(session, key_of(request, place))
@@ -189,7 +174,7 @@ class Reception:
         if connection is None:
             return False
         if place.target:
-            self._tell_login(session, arrival, f"logged in to {visible(place.target)}")
+            self._news.logged_in(session, connection, f"logged in to {visible(place.target)}")
         connection.pump.start()
         return True
 
@@ -234,9 +219,9 @@ class Reception:
             connection = await self._answer(session, arrival)
         if connection is None:
             return False
-        self._tell_login(
+        self._news.logged_in(
             session,
-            arrival,
+            connection,
             f"logged in to {visible(session.target)} with connection {connection.cid}, "
             f"{len(session.connections)} in all",
         )
@@ -288,62 +273,9 @@ class Reception:
             login_status.SERVICE_UNAVAILABLE, "the storage has not finished what its last session wrote"
         )
 
-    # What is told
-
-    def _tell_login(self, session: ServedSession, arrival: Arrival, what: str) -> None:
-        request = arrival.result.session
-        self._reporter.tell(
-            "target_login",
-            "info",
-            f"{visible(request.initiator_name)} {what}.",
-            target=session.target,
-            initiator=request.initiator_name,
-            address=arrival.address,
-            portal=str(arrival.portal),
-            auth=arrival.result.auth,
-            session=session.id,
-            action=arrival.result.action,
-            cid=str(request.cid),
-        )
-
     def _session_closed(self, session: ServedSession, reason: str, error: bool) -> None:
         self._table.discard(session)
-        if session.protocol.discovery:
-            return
-        request = session.result.session
-        kind: TargetEventKind = (
-            "session_lost" if error else "target_logout" if reason == "logout" else "session_closed"
-        )
-        self._reporter.tell(
-            kind,
-            "warning" if error else "info",
-            f"The session of {visible(request.initiator_name)} ended.",
-            cause=reason,
-            side="initiator" if error or reason == "logout" else "target",
-            target=session.target,
-            initiator=request.initiator_name,
-            address=session.address,
-            session=session.id,
-        )
-
-    def _connection_lost(
-        self, session: ServedSession, connection: ServedConnection, reason: str, error: bool
-    ) -> None:
-        request = session.result.session
-        left = len(session.connections)
-        rest = f"{left} left" if left else "the session waits for its initiator"
-        self._reporter.tell(
-            "connection_lost" if error else "connection_closed",
-            "warning" if error else "info",
-            f"Connection {connection.cid} of {visible(request.initiator_name)} ended, {rest}.",
-            cause=reason,
-            side="initiator" if error or reason == "logout" else "target",
-            target=session.target,
-            initiator=request.initiator_name,
-            address=connection.address,
-            session=session.id,
-            cid=str(connection.cid),
-        )
+        self._news.session_ended(session, reason, error)
 
 
 class TooLate(Exception):
