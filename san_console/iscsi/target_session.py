@@ -238,6 +238,8 @@ class TargetSession:
             task.reports_abort = False
         if task.lingering and (not task.transfer_open or task.connection.suspended):
             self.task_gone(task)
+        elif task.on_abort is not None:
+            task.on_abort()
 
     def abort_set(
         self,

@@ -61,6 +61,7 @@ class TargetTask:
         "immediate",
         "itt",
         "lun",
+        "on_abort",
         "on_gone",
         "pending_read_bytes",
         "priority",
@@ -139,6 +140,8 @@ class TargetTask:
         """Aborted by another initiator, and to end in TASK ABORTED status."""
         self.on_gone: Callable[[], None] | None = None
         """Set by a logical unit that has to know when the task has ended, in whatever way."""
+        self.on_abort: Callable[[], None] | None = None
+        """Set by a logical unit that has not begun with the task, and then need not."""
 
     @property
     def read(self) -> bool:

@@ -146,7 +146,6 @@ class SessionNexus:
 
         report = unit.device.mode.task_aborted_status and self.session is not but.connection.session
         self.session.abort_set(encode_lun_u64(lun), report=report, but=but, then=ended)
-        unit.task_set.let_go_of_aborted()
         await done
 
     def _unmap(self, lun: int) -> None:

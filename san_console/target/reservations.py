@@ -223,7 +223,6 @@ class Reservations:
         """End the commands of the preempted nexuses, all but this one (§5.13.11.5)."""
         left = set(preempted)
         endings = [nexus.abort_tasks(sender) for nexus in self._unit.nexuses if nexus.id in left]
-        self._unit.task_set.let_go_of_aborted()
         await asyncio.gather(*endings)
 
     # For the operator

@@ -11,8 +11,9 @@ command of another one that has not got all its data yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from san_console.iscsi.target_task import ABORTED, RUNNING, TargetTask
+from san_console.iscsi.target_task import RUNNING, TargetTask
 
 Run = Callable[[TargetTask], None]
 
@@ -66,27 +67,30 @@ class TaskSet:
         self._on_change()
 
     def run(self, task: TargetTask, nexus: object, run: Run) -> None:
-        """Call `run(task)`, now or when its turn has come."""
+        """Call `run(task)`: now, when its turn has come, or when it was aborted before that."""
         mine = next((barrier for barrier in self.barriers if barrier.task is task), None)
         if mine is not None:
             mine.ready = run
+            task.on_abort = partial(self._start, mine)
             self._arm(nexus)
             return
         for barrier in self.barriers:
             if id(task) in barrier.older:
                 break
             if barrier.armed or barrier.nexus is nexus:
-                barrier.parked.append((task, nexus, run))
+                entry = (task, nexus, run)
+                barrier.parked.append(entry)
+                task.on_abort = partial(self._let_go, barrier, entry)
                 return
+        task.on_abort = None
         run(task)
 
-    def let_go_of_aborted(self) -> None:
-        """What was aborted while it waited for its turn need not wait for it."""
-        for barrier in self.barriers[:]:
-            aborted = [entry for entry in barrier.parked if entry[0].state == ABORTED]
-            barrier.parked = [entry for entry in barrier.parked if entry[0].state != ABORTED]
-            for task, _, run in aborted:
-                run(task)
+    @staticmethod
+    def _let_go(barrier: _Barrier, entry: tuple[TargetTask, object, Run]) -> None:
+        barrier.parked.remove(entry)
+        task, _, run = entry
+        task.on_abort = None
+        run(task)
 
     def _arm(self, nexus: object) -> None:
         """Arm the barriers of a nexus whose data is there, as far as their order allows."""
@@ -118,16 +122,22 @@ class TaskSet:
 
     @staticmethod
     def _advance(barrier: _Barrier) -> None:
-        if barrier.armed and barrier.ready is not None and not barrier.waits_for:
+        if barrier.armed and not barrier.waits_for:
+            TaskSet._start(barrier)
+
+    @staticmethod
+    def _start(barrier: _Barrier) -> None:
+        if barrier.ready is not None:
             run, barrier.ready = barrier.ready, None
+            barrier.task.on_abort = None
             run(barrier.task)
 
     def _ended(self, barrier: _Barrier) -> None:
         self.barriers.remove(barrier)
         self._on_change()
         self._arm(barrier.nexus)
-        for task, nexus, run in barrier.parked:
-            self.run(task, nexus, run)
+        while barrier.parked:
+            self.run(*barrier.parked.pop(0))
 
 
 def _on_end(task: TargetTask, then: Callable[[], None]) -> None:

@@ -31,6 +31,7 @@ class Task:
         self.flags = flags
         self.state = RUNNING
         self.on_gone: Callable[[], None] | None = None
+        self.on_abort: Callable[[], None] | None = None
         self.data_out = memoryview(data)
         self.edtl = len(data)
         self.answer: tuple[int, bytes, bytes] | None = None

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from san_console.iscsi.target_task import RUNNING, TRANSFERRING
+from san_console.iscsi.target_task import ABORTED, RUNNING, TRANSFERRING
 from san_console.target.task_set import TaskSet
 
 
@@ -23,7 +23,14 @@ class Task:
         self.ordered = ordered
         self.state = TRANSFERRING
         self.on_gone: Callable[[], None] | None = None
+        self.on_abort: Callable[[], None] | None = None
         self.started = False
+
+    def abort(self) -> None:
+        self.state = ABORTED
+        assert self.on_abort is not None
+        self.on_abort()
+        assert self.on_abort is None
 
     def runs(self) -> bool:
         return self.started
@@ -162,6 +169,19 @@ def test_the_data_of_two_ordered_commands_comes_in_the_wrong_order(bench: Bench)
     assert second.runs()
 
 
+def test_who_is_aborted_in_the_queue_waits_no_longer(bench: Bench) -> None:
+    first = bench.a.send()
+    ordered = bench.a.send(ordered=True)
+    parked = bench.a.send()
+    for task in (parked, ordered):
+        assert not task.runs()
+        task.abort()
+        assert task.runs()
+        bench.a.end(task)
+    assert not bench.set.barriers
+    bench.a.end(first)
+
+
 class Machine(RuleBasedStateMachine):
     """Whatever comes: order is kept, and when all data is there, nobody waits for ever."""
 
@@ -188,6 +208,17 @@ class Machine(RuleBasedStateMachine):
         candidates = [task for task in self.arrived if task.runs() or task.state == TRANSFERRING]
         task = data.draw(st.sampled_from(candidates))
         self.arrived.remove(task)
+        task.nexus.end(task)
+
+    @precondition(lambda self: any(task.state == RUNNING and not task.runs() for task in self.arrived))
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        """It was aborted while it waited for its turn: it is let go of at once."""
+        waiting = [task for task in self.arrived if task.state == RUNNING and not task.runs()]
+        task = data.draw(st.sampled_from(waiting))
+        self.arrived.remove(task)
+        task.abort()
+        assert task.runs()
         task.nexus.end(task)
 
     @invariant()

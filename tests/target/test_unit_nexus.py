@@ -204,7 +204,7 @@ async def test_an_ordered_command_with_nothing_before_it_runs_at_once(array: Arr
     assert not array.unit.task_set.barriers
 
 
-async def test_preempt_and_abort_lets_parked_commands_go(array: Array) -> None:
+async def test_a_parked_command_that_is_aborted_is_let_go_of_and_does_nothing(array: Array) -> None:
     host = array.host("a")
     async with array.unit.exclusively(0, 8):
         first = host.begin(READ)
@@ -212,7 +212,8 @@ async def test_preempt_and_abort_lets_parked_commands_go(array: Array) -> None:
         ordered = host.begin(cdb.test_unit_ready(), flags=o.ATTR_ORDERED)
         parked = host.begin(WRITE, BLOCK)
         parked.state = ABORTED
-        array.unit.task_set.let_go_of_aborted()
+        assert parked.on_abort is not None
+        parked.on_abort()
         assert [ended(one) for one in (first, ordered, parked)] == [False, False, True]
     await settle()
     assert await host.run(READ) == bytes(512)
