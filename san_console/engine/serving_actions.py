@@ -18,6 +18,7 @@ from san_console.engine.serving_config import access_config
 from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise
+from san_console.target.access import EffectiveAccess as Decision
 from san_console.target.access import effective_access
 from san_console.target.check_condition import CheckCondition
 from san_console.target.errors import TargetError
@@ -151,14 +152,13 @@ class ServingActions:
             initiator = normalise(params.initiator, lenient=True)
             if params.address:
                 ipaddress.ip_address(params.address.partition("%")[0])
-            config = access_config(target, self._identities.users())
+            found = self._decided(target, initiator, params.address)
         except NamesError as error:
             raise ApiProblem("bad-request", str(error), side="this side") from None
         except ValueError:
             raise ApiProblem(
                 "bad-request", f"{visible(params.address, 60)} is no address.", side="this side"
             ) from None
-        found = effective_access(config, initiator, params.address)
         return EffectiveAccess(
             allowed=found.allowed,
             why=found.why,
@@ -177,6 +177,15 @@ class ServingActions:
             ],
             hidden=[HiddenLun(lun_id=lun_id, name=names[lun_id], why=why) for lun_id, why in found.hidden],
         )
+
+    def _decided(self, target: LocalTarget, initiator: str, address: str) -> Decision:
+        """By what is served, or by what would be. Raises ApiProblem `bad-request`."""
+        if self._serving.view.config_of(target.id) is not None:
+            return self._serving.server.effective_access(target.id, initiator, address)
+        try:
+            return effective_access(access_config(target, self._identities.users()), initiator, address)
+        except TargetError as error:
+            raise ApiProblem.from_problem(problem_of(error)) from error
 
     def _tell(self, kind: str, text: str, name: str, *, severity: str = "info") -> None:
         self._context.events.add(

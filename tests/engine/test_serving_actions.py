@@ -187,6 +187,34 @@ async def test_a_lun_grows_while_it_is_used(tmp_path: Path) -> None:
         assert answer.luns[0].used_bytes is not None
 
 
+async def test_the_used_space_is_measured_and_a_threshold_told(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    lun = LocalLun(
+        id="disk",
+        name="Disk",
+        kind="file",
+        path=str(disk),
+        size_bytes=4 * MIB,
+        create=True,
+        thin=True,
+        soft_threshold_percent=50,
+    )
+    async with running(tmp_path) as host:
+        target = await host.call("serving.create", local_target(luns=[lun]))
+        await host.engine.serving.view.measure()
+        assert shown(host).luns[0].used_bytes is not None
+        assert not shown(host).luns[0].threshold_reached
+        async with foreign(target.portals[0]) as alice:
+            unit = alice.lun(0)
+            await unit.write_bytes(0, os.urandom(3 * MIB))
+            await unit.flush()
+            await host.engine.serving.view.measure()
+            assert shown(host).luns[0].threshold_reached
+            assert (shown(host).luns[0].used_bytes or 0) >= 3 * MIB
+            await host.call("serving.grow_lun", GrowLun(target=NAME, lun_id="disk", size_bytes=16 * MIB))
+            assert not shown(host).luns[0].threshold_reached
+
+
 async def test_paths_and_their_states(tmp_path: Path) -> None:
     groups = [
         PortalGroup(tag=1, portals=[f"127.0.0.1:{free_port()}"]),

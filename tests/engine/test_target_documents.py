@@ -65,6 +65,11 @@ async def steps(host: Running) -> list[UndoStep]:
     return found
 
 
+def kept(folder: Path) -> bytes:
+    """All that the engine has written."""
+    return b"".join(path.read_bytes() for path in folder.glob("state.sqlite*"))
+
+
 def edited(text: str, **changes: Any) -> str:
     """The document with other members of its first target."""
     document = yaml.safe_load(text)
@@ -121,6 +126,7 @@ async def test_a_document_says_everything_but_secrets_and_changes_nothing(tmp_pa
         await host.call("serving.create", await rich_target(host, tmp_path))
         text = await export(host)
         assert SECRET not in text
+        assert SECRET.encode() not in kept(tmp_path)
         assert yaml.safe_load(text)["targets"][0]["access"][0]["chap"] == {
             "identities": ["alice"],
             "mutual": "the target",
