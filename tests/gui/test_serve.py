@@ -16,7 +16,7 @@ from san_console.gui.views.serve_luns import LunsTab, _flags, _state, _used
 from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
 from san_console.gui.views.serve_sessions import ConnectedTab
-from san_console.gui.views.serve_settings import AccessTab, SettingsTab
+from san_console.gui.views.serve_settings import SettingsTab
 from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -347,18 +347,6 @@ def test_who_is_connected_and_disconnecting_asks_first() -> None:
         assert bench.host.get("target_sessions", "t3") is None
         assert len(tab.model) == 2
         assert bench.dialogs() == []
-
-
-def test_access_is_asked_of_the_engine() -> None:
-    with open_page(ServePage) as bench:
-        bench.page.details.open("access")
-        bench.settle()
-        tab = bench.page.details.current
-        assert isinstance(tab, AccessTab)
-        tab.initiator.setCurrentText("iqn.2004-10.com.example:stranger")
-        tab._ask()
-        bench.settle()
-        assert [(seen.lun, seen.name) for seen in tab.model.objects()] == [(0, "iso")]
 
 
 def test_settings_are_applied_and_reverted() -> None:

@@ -14,6 +14,7 @@ from san_console.gui.context import Context
 from san_console.gui.theme.tokens import GAP_PX
 from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, KeptSplitter, Page
+from san_console.gui.views.serve_access import AccessTab
 from san_console.gui.views.serve_actions import add_initiator, add_lun, delete_target, set_enabled
 from san_console.gui.views.serve_facts import entry_of, facts_of
 from san_console.gui.views.serve_luns import LunsTab
@@ -21,7 +22,7 @@ from san_console.gui.views.serve_mapping import MappingTab
 from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
 from san_console.gui.views.serve_sessions import ConnectedTab
-from san_console.gui.views.serve_settings import AccessTab, SettingsTab
+from san_console.gui.views.serve_settings import SettingsTab
 from san_console.gui.widgets.buttons import Button, IconButton, enable
 from san_console.gui.widgets.cards import Card, horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
@@ -39,7 +40,7 @@ class ServePage(Page):
 
     key = "serve"
     title = QT_TRANSLATE_NOOP("Table", "Serve")
-    collections = ("local_targets", "target_sessions", "reservations", "identities", "isns_servers")
+    collections = ("local_targets", "target_sessions", "reservations", "identities", "isns_servers", "engine")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

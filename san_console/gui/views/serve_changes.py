@@ -12,7 +12,7 @@ from san_console.api.serving_objects import Consequence, LocalTarget
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
 from san_console.gui.context import Context
-from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.dialogs.base import BaseDialog, Confirmation
 from san_console.gui.translation import translate
 from san_console.names.display import visible
 
@@ -51,20 +51,38 @@ def propose(
     said: str,
     done: Callable[[LocalTarget], object] | None = None,
     failed: Callable[[Problem], object] | None = None,
+    form: BaseDialog | None = None,
+    warning: str = "",
 ) -> None:
     """Save `new` in place of `old`; ask first with the consequences where it hurts. Undo goes into the
-    toast.
+    toast. `form` is the dialog that the change was made in: it shows a refusal, and closes before a
+    question, since no dialog stands over another one. With a `warning` it always asks.
     """
     host = context.host
+    open_form = form
+
+    def refused(problem: Problem) -> None:
+        if open_form is not None:
+            open_form.finished_badly(problem)
+        else:
+            (failed or context.say_problem)(problem)
+
+    def close_form() -> None:
+        nonlocal open_form
+        if open_form is not None:
+            open_form.finished_ok()
+            open_form = None
 
     def take_plan(lines: list[Consequence]) -> None:
-        if not hurts(lines):
+        if not warning and not hurts(lines):
             save(None)
             return
+        close_form()
         Confirmation(
             visible(question, 300),
             verb,
             save,
+            text=warning,
             consequences=[consequence_text(host, line) for line in lines],
             parent=owner,
         ).open()
@@ -73,25 +91,25 @@ def propose(
         def saved(target: LocalTarget) -> None:
             if dialog is not None:
                 dialog.finished_ok()
+            close_form()
             context.window.say(said, "good", translate("serve_changes", "Undo"), lambda: undo(context, old))
             if done is not None:
                 done(target)
 
-        refused = failed or context.say_problem
         host.call(
             "serving.change",
             SaveLocalTarget(target=new),
             saved,
             dialog.finished_badly if dialog is not None else refused,
-            owner=dialog if dialog is not None else owner,
+            owner=dialog or open_form or owner,
         )
 
     host.call(
         "serving.plan",
         SaveLocalTarget(target=new),
         take_plan,
-        failed or context.say_problem,
-        owner=owner,
+        refused,
+        owner=open_form or owner,
     )
 
 
@@ -100,6 +118,6 @@ def undo(context: Context, old: LocalTarget) -> None:
     context.host.call(
         "serving.change",
         SaveLocalTarget(target=old),
-        lambda _target: context.window.say("Undone.", "text"),
+        lambda _target: context.window.say(translate("serve_changes", "Undone."), "text"),
         context.say_problem,
     )

@@ -5,27 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QFrame, QLineEdit, QScrollArea, QWidget
 
 from san_console.api.engine_objects import Identity
-from san_console.api.methods import AskAccess
-from san_console.api.problems import Problem
-from san_console.api.serving_objects import LocalTarget, SeenLun
+from san_console.api.serving_objects import LocalTarget
 from san_console.gui import words
 from san_console.gui.context import Context
-from san_console.gui.models.columns import Column
-from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.models.subjects import ANYONE
-from san_console.gui.translation import translate
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import propose
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import clear, horizontal, vertical
-from san_console.gui.widgets.empty import EmptyState, TableCard
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
-from san_console.gui.widgets.table import TableView
 from san_console.names.display import visible
 
 
@@ -226,119 +218,3 @@ def _ordered(boxes: dict[str, QCheckBox], before: list[str]) -> list[str]:
     ticked = [identifier for identifier, box in boxes.items() if box.isChecked()]
     kept = [identifier for identifier in before if identifier in ticked]
     return kept + [identifier for identifier in ticked if identifier not in kept]
-
-
-ASK_AFTER_MS = 200
-
-
-class AccessTab(DetailTab):
-    """What an initiator would see if it logged in now, by the code that its login would use."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._target: LocalTarget | None = None
-        column = vertical(self, margin=12, gap=10)
-        row = horizontal(gap=8)
-        self.initiator = QComboBox()
-        self.initiator.setEditable(True)
-        self.initiator.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.initiator.setProperty("mono", True)
-        self.initiator.setMinimumWidth(360)
-        self.initiator.setAccessibleName(self.tr("Initiator name"))
-        line = self.initiator.lineEdit()
-        if line is not None:
-            line.setAccessibleName(self.tr("Initiator name"))
-            line.setPlaceholderText("iqn.2004-10.com.example.hosts:db-1")
-        row.addWidget(PlainLabel(self.tr("Initiator"), style="muted"))
-        row.addWidget(self.initiator, 1)
-        column.addLayout(row)
-        self.answer = PlainLabel("", wrap=True)
-        column.addWidget(self.answer)
-        self.failure = InlineProblem()
-        column.addWidget(self.failure)
-        self.model = ObjectTableModel(_seen_columns(), key=lambda seen: str(seen.lun))
-        table = TableView(self.model, self.tr("LUNs that the initiator sees"), sort_by="lun")
-        self.empty = EmptyState("eye-off", self.tr("It would see no LUN"))
-        card = TableCard(table, self.empty)
-        column.addWidget(card, 1)
-        self._timer = QTimer(self, singleShot=True, interval=ASK_AFTER_MS)
-        self._timer.timeout.connect(self._ask)
-        self.initiator.editTextChanged.connect(lambda _text: self._timer.start())
-
-    def show_object(self, item: Any) -> None:
-        target = item if isinstance(item, LocalTarget) else None
-        other = self._target is None or target is None or target.id != self._target.id
-        self._target = target
-        if target is None:
-            return
-        if other:
-            names = dict.fromkeys(name for name in target.initiators if name != ANYONE)
-            for session in self.host.values("target_sessions"):
-                if session.target == target.id:
-                    names[session.initiator] = None
-            self.initiator.blockSignals(True)
-            self.initiator.clear()
-            for name in names:
-                self.initiator.addItem(visible(name, 223), name)
-            self.initiator.blockSignals(False)
-        self._ask()
-
-    def _ask(self) -> None:
-        target, typed = self._target, self.initiator.currentText().strip()
-        if target is None or not typed:
-            self.model.set_objects([])
-            self.empty.say(self.tr("Whose view?"), self.tr("Choose or type the name of an initiator."))
-            self.answer.setText("")
-            return
-        place = self.initiator.findText(typed, Qt.MatchFlag.MatchFixedString)
-        name = str(self.initiator.itemData(place)) if place >= 0 else typed
-        self.host.call(
-            "serving.access",
-            AskAccess(target=target.id, initiator=name),
-            lambda found: self._take(name, found.luns),
-            self._failed,
-            owner=self,
-        )
-
-    def _take(self, name: str, seen: list[SeenLun]) -> None:
-        self.failure.hide()
-        self.empty.say(self.tr("It would see no LUN"), self.tr("Map one to it on the tab Mapping."))
-        self.model.set_objects(seen)
-        self.answer.setText(
-            self.tr("{name} would see {seen}, as its login decides.").format(
-                name=words.short_name(name), seen=words.counted(len(seen), "LUN")
-            )
-        )
-
-    def _failed(self, problem: Problem) -> None:
-        self.model.set_objects([])
-        self.answer.setText("")
-        self.failure.show_problem(problem)
-
-
-def _seen_columns() -> list[Column]:
-    return [
-        Column("lun", "LUN", lambda seen: str(seen.lun), sort=lambda seen: seen.lun, right=True, width=84),
-        Column("name", translate("serve_settings", "Name"), lambda seen: seen.name, strong=True, width=220),
-        Column(
-            "how",
-            translate("serve_settings", "Access"),
-            lambda seen: (
-                translate("serve_settings", "Read-only")
-                if seen.read_only
-                else translate("serve_settings", "Read-write")
-            ),
-            kind="tag",
-            tone=lambda seen: "accent" if seen.read_only else "good",
-            width=140,
-        ),
-        Column(
-            "id",
-            translate("serve_settings", "Id"),
-            lambda seen: seen.lun_id,
-            mono=True,
-            muted=True,
-            width=160,
-            stretch=True,
-        ),
-    ]

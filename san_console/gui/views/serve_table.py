@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QMenu, QWidget
 
 from san_console.api.serving_objects import LocalTarget
 from san_console.gui.context import Context
@@ -25,7 +25,7 @@ class TablePart(DetailTab):
     def __init__(self, context: Context, name: str, columns: list[Column], empty: EmptyState) -> None:
         super().__init__(context)
         self.target: LocalTarget | None = None
-        column = vertical(self, gap=0)
+        column = self._column = vertical(self, gap=0)
         self.head = horizontal(margin=8, gap=8)
         self.note = ElidedLabel("", style="muted", elide=Qt.TextElideMode.ElideRight)
         self.head.addWidget(self.note, 1)
@@ -41,6 +41,11 @@ class TablePart(DetailTab):
         card = TableCard(self.table, empty)
         card.setProperty("kind", "")
         column.addWidget(card, 1)
+
+    def insert_above(self, widget: QWidget) -> None:
+        """Put `widget` over the buttons."""
+        self._column.insertWidget(0, widget)
+        self._column.insertWidget(1, Line())
 
     @staticmethod
     def key_of(item: Any) -> str:
