@@ -358,6 +358,7 @@ class Serving:
             served = config.group_of_tag(group.tag) if config is not None else None
             if served is not None:
                 group.access_state = served.access_state
+        self.history.revision += 1
         self._put(target.id, target)
 
 

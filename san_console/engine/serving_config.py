@@ -138,7 +138,9 @@ def _lun_config(lun: LocalLun, old: LocalLun | None, served: LunConfig | None) -
     spec = backstore_spec(lun)
     if served is not None and old is not None and storage_of(lun) == storage_of(old):
         grows = old.size_bytes < lun.size_bytes
-        spec = replace(served.backstore, size_bytes=lun.size_bytes) if grows else served.backstore
+        spec = replace(served.backstore, create=False)
+        if grows:
+            spec = replace(spec, size_bytes=lun.size_bytes)
     return LunConfig(
         lun.id,
         lun.id,  # named by its id, since the user may rename it while it is in use

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalTarget
@@ -44,7 +44,7 @@ class Transition:
     """One change of what `server` serves. `carry_out`, then `take_back` if the rest of the work failed."""
 
     def __init__(self, server: TargetServer, identities: Identities, current: Wanted, wanted: Wanted) -> None:
-        served = {config.name: config for config in server.targets()}
+        served = {config.name: _without_creating(config) for config in server.targets()}
         self._server = server
         self._identities = identities
         self._steps = [_Step(name, current.get(name), new, served.get(name)) for name, new in wanted.items()]
@@ -145,6 +145,12 @@ class Transition:
                     side="this machine",
                     check="its file or device, and the free space",
                 )
+
+
+def _without_creating(config: TargetConfig) -> TargetConfig:
+    """What was served is brought back with the files that it had, never with new and empty ones."""
+    luns = [replace(lun, backstore=replace(lun.backstore, create=False)) for lun in config.luns]
+    return replace(config, luns=luns)
 
 
 def _is_new(step: _Step) -> bool:

@@ -149,3 +149,20 @@ async def test_what_cannot_be_brought_back_is_logged_and_the_rest_is(
         await work.take_back()
         assert live(host)[NAME][0] == "one"
         assert "could not be brought back" in caplog.text
+
+
+async def test_no_file_is_made_anew_when_a_change_is_taken_back(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    lun = LocalLun(id="disk", name="Disk", kind="file", path=str(disk), size_bytes=MIB, create=True)
+    async with running(tmp_path) as host:
+        await host.call("serving.create", local_target(luns=[lun]))
+        disk.unlink()
+        gone = LocalLun(id="x", name="x", kind="file", path="/no/such")
+        two = local_target(name=TWO, luns=[gone], mappings=[]).target
+        other = changed(host, luns=[], mappings=[])
+        with pytest.raises(ApiProblem) as caught:
+            await move(host, {NAME: other, TWO: two})
+        assert caught.value.code == "storage"
+        assert not disk.exists()
+        assert list(live(host)) == [NAME]
+        assert shown(host).luns[0].state == "offline"
