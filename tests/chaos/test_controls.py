@@ -13,6 +13,7 @@ import pytest
 
 from san_console.initiator.session import Session
 from san_console.iscsi.target_device import Arena
+from san_console.target import backstore_file
 from san_console.target.backstore import Buffer
 from san_console.target.backstore_file import FileBackstore
 from san_console.target.config import TargetLimits
@@ -62,6 +63,8 @@ async def test_a_target_that_spoils_one_write_in_many_is_found(
         return SHIMS[fault](real, store, offset, data) if count % ONE_IN == 0 else real(store, offset, data)
 
     monkeypatch.setattr(FileBackstore, "write_nowait", spoiling)
+    # On a busy machine writes would look throttled, and go to a thread that spoils nothing.
+    monkeypatch.setattr(backstore_file, "SLOW_WRITE_S", float("inf"))
     async with bench(tmp_path, SEED, TargetLimits(), digests=False) as run:
         async with session_to(run.proxy.port) as (session, _):
             with pytest.raises((Violation, ExceptionGroup)) as found:

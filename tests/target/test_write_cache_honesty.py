@@ -58,8 +58,8 @@ def traced(folder: Path, options: str) -> Iterator[Traced]:
         process.signal(signal.SIGTERM)
         process.wait(30)
         # The tracer ends after the target.
-        process_over = f"{process.pid} +++ exited"
-        wait_for(lambda: process_over in trace.read_text(), 30, "the end of the trace")
+        over = re.compile(rf"^{process.pid} +\+\+\+ exited", re.MULTILINE)
+        wait_for(lambda: over.search(trace.read_text()), 30, "the end of the trace")
 
 
 async def says_write_cache(unit: LogicalUnit) -> bool:
