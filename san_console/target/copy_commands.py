@@ -7,7 +7,6 @@ allowed to see it cannot name, whatever designator it guesses.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 from san_console.iscsi.target_task import TargetTask
@@ -62,10 +61,6 @@ class CopyRecord:
     failure: CheckCondition | None = None
 
 
-# By nexus: a list identifier means something to the I_T nexus that chose it, and ends with it.
-_records: weakref.WeakKeyDictionary[UnitNexus, dict[int, CopyRecord]] = weakref.WeakKeyDictionary()
-
-
 # EXTENDED COPY
 
 
@@ -110,7 +105,7 @@ def _parse(task: TargetTask, lid4: bool) -> codec.CopyList:
 
 
 def _remember(nexus: UnitNexus, list_id: int, record: CopyRecord) -> None:
-    records = _records.setdefault(nexus, {})
+    records = nexus.unit.device.copies.setdefault(nexus, {})
     before = records.get(list_id)
     if before is not None and before.status == codec.IN_PROGRESS:
         raise CheckCondition(OPERATION_IN_PROGRESS)
@@ -222,7 +217,7 @@ async def _move(
 
 
 def _record(nexus: UnitNexus, list_id: int) -> CopyRecord:
-    record = _records.get(nexus, {}).get(list_id)
+    record = nexus.unit.device.copies.get(nexus, {}).get(list_id)
     if record is None:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
     return record
@@ -259,7 +254,7 @@ def failure_details(nexus: UnitNexus, cdb: bytes) -> bytes:
         raise CheckCondition(INVALID_FIELD_IN_CDB, sense_key_specific=field_pointer(2, 7))
     if record.status == codec.COMPLETED:
         return codec.build_failure_details(None, b"")[:allocation]
-    del _records[nexus][list_id]
+    del nexus.unit.device.copies[nexus][list_id]
     return codec.build_failure_details(CHECK_CONDITION, _sense(nexus, record))[:allocation]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from san_console.scsi import opcodes as op
 from san_console.scsi.sense import (
@@ -21,6 +23,9 @@ from san_console.scsi.sense import (
     progress,
 )
 from san_console.target.check_condition import CheckCondition
+
+if TYPE_CHECKING:
+    from san_console.target.copy_commands import CopyRecord
 
 POWER_ACTIVE, POWER_IDLE, POWER_STANDBY = 1, 2, 3  # the values of START STOP UNIT (SBC-3 §5.25)
 
@@ -117,6 +122,8 @@ class DeviceState:
         """The operation that runs, or the one that failed."""
         self.prevented: set[object] = set()
         """The I_T nexuses that prevent the removal of the medium, were it removable."""
+        self.copies: WeakKeyDictionary[object, dict[int, CopyRecord]] = WeakKeyDictionary()
+        """Copies by nexus and list identifier, which means something to the I_T nexus that chose it."""
         self.closing = False
         """The unit is about to be closed: long operations end."""
         self.on_change: Callable[[], None] = _nobody
@@ -165,4 +172,5 @@ class DeviceState:
         self.stopped = False
         self.power = POWER_ACTIVE
         self.prevented.clear()
+        self.copies.clear()  # what is still copied goes on, but cannot be asked about (SPC-4 §6.26)
         self.on_change()

@@ -232,3 +232,11 @@ async def test_an_error_of_ours_is_a_failed_copy(disk: Disk) -> None:
     disk.unit.backstore.read = fail  # type: ignore[method-assign]
     assert await disk.fails(*copy(segment(0, 1, 8, 0, 0))) == (4, 0x44, 0)
     assert (await disk.run(results(0, 7)))[4] == codec.FAILED
+
+
+async def test_a_reset_forgets_the_results(disk: Disk) -> None:
+    await disk.run(*copy(segment(0, 1, 8, 0, 0)))
+    assert await disk.other().fails(results(0, 7)) == INVALID_FIELD  # of another nexus
+    disk.unit.reset()
+    disk.nexus.attentions.pop(0)
+    assert await disk.fails(results(0, 7)) == INVALID_FIELD
