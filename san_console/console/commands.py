@@ -73,6 +73,38 @@ def lun_read(url: str, path: str, *, offset_bytes: int = 0, length_bytes: int | 
     return quoted([*words, "--output", path])
 
 
+def target_show(target: str) -> str:
+    return quoted(["san-console", "target", "show", target])
+
+
+def target_access(target: str, initiator: str, *, address: str = "") -> str:
+    words = ["san-console", "target", "access", target, initiator]
+    return quoted([*words, *(["--address", address] if address else [])])
+
+
+def target_lun(action: str, target: str, lun_id: str, *, size: str = "") -> str:
+    """`action` is `online`, `offline`, `retry`, `grow` or `clear-reservation`."""
+    return quoted(["san-console", "target", action, target, lun_id, *([size] if size else [])])
+
+
+def target_alua(target: str, tag: int, access_state: str) -> str:
+    return quoted(["san-console", "target", "alua", target, str(tag), access_state])
+
+
+def target_export(targets: Sequence[str], path: str) -> str:
+    return quoted(["san-console", "target", "export", *targets, "--output", path])
+
+
+def target_apply(path: str, *, only: Sequence[str] = ()) -> str:
+    return quoted(
+        ["san-console", "target", "apply", path, *(word for one in only for word in ("--only", one))]
+    )
+
+
+def target_undo(steps: int = 1) -> str:
+    return quoted(["san-console", "target", "undo", *(["--steps", str(steps)] if steps > 1 else [])])
+
+
 def iscsiadm_discover(address: str) -> str:
     return quoted(["iscsiadm", "-m", "discovery", "-t", "sendtargets", "-p", address])
 

@@ -225,6 +225,7 @@ class Serving:
             raise
         finally:
             self.sessions.refresh()
+            self.view.refresh_reservations()
             self._identities.refresh_usage()
         self._tell_registrations(current, wanted)
 
@@ -301,6 +302,7 @@ class Serving:
             self.view.refresh(target)
             if target.state == "serving" and self.on_served is not None:
                 self.on_served(target)
+        self.view.refresh_reservations()
 
     async def _retry_all(self, target: LocalTarget) -> None:
         for lun in target.luns:

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from san_console.cli.main import build_parser
 from san_console.console import commands
 
 TARGET = "iqn.2026-11.org.example:disk"
@@ -47,10 +48,28 @@ def test_iscsiadm_gets_the_user_and_never_the_secret() -> None:
             commands.lun_read("iscsi://h/t/0", "/tmp/a b", offset_bytes=512, length_bytes=4096),
             ["lun", "read", "iscsi://h/t/0", "--offset", "512", "--length", "4096", "--output", "/tmp/a b"],
         ),
+        (commands.target_show(TARGET), ["target", "show", TARGET]),
+        (
+            commands.target_access(TARGET, "iqn.x:y", address="fe80::1"),
+            ["target", "access", TARGET, "iqn.x:y", "--address", "fe80::1"],
+        ),
+        (
+            commands.target_lun("grow", TARGET, "my lun", size="2T"),
+            ["target", "grow", TARGET, "my lun", "2T"],
+        ),
+        (commands.target_alua(TARGET, 2, "standby"), ["target", "alua", TARGET, "2", "standby"]),
+        (
+            commands.target_export([TARGET], "a b.yaml"),
+            ["target", "export", TARGET, "--output", "a b.yaml"],
+        ),
+        (commands.target_apply("x", only=["a", "b"]), ["target", "apply", "x", "--only", "a", "--only", "b"]),
+        (commands.target_undo(3), ["target", "undo", "--steps", "3"]),
     ],
 )
 def test_lines_are_words_of_the_command_line(line: str, words: list[str]) -> None:
     assert shlex.split(line)[1:] == words
+    if "target" in words:
+        build_parser().parse_args(words)
 
 
 def test_urls_name_the_user_only_where_there_is_one() -> None:
