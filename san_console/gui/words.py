@@ -14,6 +14,8 @@ NOUNS: Final = (
     QT_TRANSLATE_NOOP("Table", "bytes"),
     QT_TRANSLATE_NOOP("Table", "change"),
     QT_TRANSLATE_NOOP("Table", "changes"),
+    QT_TRANSLATE_NOOP("Table", "changed limit"),
+    QT_TRANSLATE_NOOP("Table", "changed limits"),
     QT_TRANSLATE_NOOP("Table", "connection"),
     QT_TRANSLATE_NOOP("Table", "connections"),
     QT_TRANSLATE_NOOP("Table", "error"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox
 
 from san_console.api.serving_objects import InitiatorAccess
 from san_console.gui.dialogs.base import Confirmation
@@ -17,6 +18,7 @@ from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
 from san_console.gui.views.serve_sessions import ConnectedTab
 from san_console.gui.views.serve_settings import SettingsTab
+from san_console.gui.widgets.numbers import NumberField
 from tests.gui.page_bench import PageBench, harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -357,9 +359,10 @@ def test_settings_are_applied_and_reverted() -> None:
         assert isinstance(tab, SettingsTab)
         assert not tab.apply_button.isEnabled()
         tab.alias.setText("production")
-        tab.identities["id-backup"].setChecked(True)
+        tab.servers["127.0.0.1:3205"].setChecked(True)
         assert tab.apply_button.isEnabled()
         tab.revert_button.click()
+        assert not tab.servers["127.0.0.1:3205"].isChecked()
         assert tab.alias.text() == "prod"
         tab.alias.setText("production")
         tab.apply_button.click()
@@ -370,14 +373,49 @@ def test_settings_are_applied_and_reverted() -> None:
         assert not tab.apply_button.isEnabled()
 
 
-def test_an_open_target_is_marked_in_its_settings() -> None:
+def settings_tab(bench: PageBench[ServePage]) -> SettingsTab:
+    bench.page.details.open("settings")
+    bench.settle()
+    tab = bench.page.details.current
+    assert isinstance(tab, SettingsTab)
+    return tab
+
+
+def test_limits_are_marked_reverted_and_applied() -> None:
     with open_page(ServePage) as bench:
-        bench.page.details.open("settings")
-        bench.page.select(LAB)
+        tab = settings_tab(bench)
+        fields = tab.limits
+        connections = fields.fields["max_connections"]
+        assert isinstance(connections, NumberField)
+        assert fields._marks["max_connections"].text() == "Set to another value than usual."
+        assert "RFC: 1, here: 8." in fields._notes["max_connections"].text()
+        connections.setValue(2)
+        assert fields._marks["max_connections"].text() == "Not applied yet, it is 4."
+        assert "1 changed limit" in tab.state.text()
+        fields._reverts["max_connections"].click()
+        assert connections.value() == 4
+        assert not tab.apply_button.isEnabled()
+        fields._reverts["max_connections"].click()
+        assert connections.value() == 8
+        digest = fields.fields["data_digest"]
+        assert isinstance(digest, QComboBox)
+        digest.setCurrentIndex(digest.findData("require"))
+        tab.apply_button.click()
         bench.settle()
-        tab = bench.page.details.current
-        assert isinstance(tab, SettingsTab)
-        assert tab.open_note.isVisible()
+        limits = bench.host.get("local_targets", PROD).limits
+        assert (limits.max_connections, limits.data_digest, limits.header_digest) == (8, "require", "prefer")
+        assert not tab.apply_button.isEnabled()
+        assert fields._marks["max_connections"].isHidden()
+
+
+def test_limits_that_cannot_be_are_not_applied() -> None:
+    with open_page(ServePage) as bench:
+        tab = settings_tab(bench)
+        burst = tab.limits.fields["max_burst_bytes"]
+        assert isinstance(burst, NumberField)
+        burst.setValue(65536)
+        assert "first burst" in tab.state.text()
+        assert not tab.apply_button.isEnabled()
 
 
 def test_deleting_names_the_sessions_that_it_hits() -> None:
@@ -434,18 +472,18 @@ def test_typing_in_the_settings_is_not_disturbed_by_what_happens() -> None:
         bench.settle()
         tab = bench.page.details.current
         assert isinstance(tab, SettingsTab)
-        box = tab.identities["id-backup"]
+        box = tab.servers["127.0.0.1:3205"]
         tab.alias.setText("half typ")
         bench.backend.world.change("target_sessions", "t3", luns=[0])
         bench.backend.world.change("local_targets", PROD, state="failed")
         bench.settle()
         assert tab.alias.text() == "half typ"
-        assert tab.identities["id-backup"] is box
+        assert tab.servers["127.0.0.1:3205"] is box
         tab.revert_button.click()
-        box = tab.identities["id-backup"]
+        box = tab.servers["127.0.0.1:3205"]
         bench.backend.world.change("target_sessions", "t3", luns=[3])
         bench.settle()
-        assert tab.identities["id-backup"] is box
+        assert tab.servers["127.0.0.1:3205"] is box
 
 
 def test_dialogs_have_names_and_no_text_acts() -> None:

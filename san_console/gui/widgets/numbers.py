@@ -30,6 +30,11 @@ class NumberField(QSpinBox):
         super().__init__(parent)
         _prepare(self)
 
+    def setAccessibleName(self, name: str) -> None:  # Qt's name
+        super().setAccessibleName(name)
+        # The keyboard is in the line inside, and so is the screen reader.
+        self.lineEdit().setAccessibleName(name)
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
             super().wheelEvent(event)
@@ -43,6 +48,11 @@ class DecimalField(QDoubleSpinBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         _prepare(self)
+
+    def setAccessibleName(self, name: str) -> None:  # Qt's name
+        super().setAccessibleName(name)
+        # The keyboard is in the line inside, and so is the screen reader.
+        self.lineEdit().setAccessibleName(name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
