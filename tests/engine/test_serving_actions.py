@@ -113,6 +113,21 @@ async def test_reservations_are_shown_with_their_initiators_and_cleared(tmp_path
         assert caught.value.code == "unknown-object"
 
 
+async def test_a_reservation_of_the_older_kind_is_shown_and_cleared_as_well(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        target = await host.call("serving.create", local_target())
+        async with foreign(target.portals[0]) as alice:
+            await alice.lun(0).info()
+            await alice.lun(0).execute(bytes([0x16, 0, 0, 0, 0, 0]))
+            await host.until(lambda: host.all("reservations", Reservation))
+            (found,) = host.all("reservations", Reservation)
+            assert (found.type, found.holder, found.aptpl) == ("Reserve (SPC-2)", ALICE, False)
+            (one,) = found.registrations
+            assert (one.holder, one.key, len(one.session_ids)) == (True, "", 1)
+            await host.call("serving.clear_reservation", LunOf(target=NAME, lun_id="disk"))
+            assert host.all("reservations", Reservation) == []
+
+
 async def test_a_reservation_with_aptpl_outlives_the_engine_and_goes_with_its_lun(tmp_path: Path) -> None:
     async with running(tmp_path) as host:
         target = await host.call("serving.create", local_target())

@@ -273,7 +273,7 @@ def _reservations() -> list[Reservation]:
             target=PROD,
             lun_id="lun-db-data",
             lun_name="db-data",
-            type="Write Exclusive – Registrants Only",
+            type="Write exclusive, registrants only",
             holder=db_1,
             aptpl=True,
             generation=17,
