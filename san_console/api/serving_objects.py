@@ -227,6 +227,10 @@ class TargetSession(msgspec.Struct, kw_only=True):
     error_recovery_level: int = 0
     recovering: bool = False
     """All of its connections are gone, and it waits for its initiator to come back."""
+    digest_errors: int = 0
+    rejects: int = 0
+    aborted_tasks: int = 0
+    """Since the session began, as the errors of its samples."""
     keys: list[NegotiatedKey] = []
     luns: list[int] = []
     own: bool = False

@@ -7,7 +7,8 @@ import re
 
 from san_console.api.serving_objects import EffectiveAccess, HiddenLun, LocalTarget, SeenLun
 
-_Rank = tuple[int, int, int]
+_Rank = tuple[int, bool, bool, int, int]
+"""(kind, directly rather than through a group, with an address, length of the pattern, of the prefix)."""
 
 
 def rank(subject: str, target: LocalTarget, name: str, address: str) -> _Rank | None:
@@ -20,21 +21,22 @@ def rank(subject: str, target: LocalTarget, name: str, address: str) -> _Rank | 
             for member in group.members
         ]
         ranks = [found for member in members if (found := rank(member, target, name, address)) is not None]
-        return max(ranks, default=None)
-    prefix = _prefix(subject, address)
-    if prefix is not None:
-        return (1, 0, prefix)
-    names, at, network = subject.rpartition("@")
-    if at and (prefix := _prefix(network, address)) is not None:
-        subject = names
-    elif at and _is_network(network):
+        return (best[0], False, *best[2:]) if (best := max(ranks, default=None)) is not None else None
+    if _is_network(subject):
+        prefix = _prefix(subject, address)
+        return (1, True, True, 0, prefix) if prefix is not None else None
+    before, _, network = subject.rpartition("@")
+    bound = bool(before) and _is_network(network)
+    prefix = _prefix(network, address) if bound else 0
+    if prefix is None:
         return None
-    if "*" not in subject:
-        return (3, 0, prefix or 0) if subject.lower() == name.lower() else None
-    if subject == "*":
-        return (0, 0, 0)
-    fits = re.fullmatch(".*".join(map(re.escape, subject.lower().split("*"))), name.lower())
-    return (2, len(subject), prefix or 0) if fits else None
+    pattern = (before if bound else subject).lower()
+    if "*" not in pattern:
+        return (3, True, bound, 0, prefix) if pattern == name.lower() else None
+    if pattern == "*":
+        return (0, True, False, 0, 0)
+    fits = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name.lower())
+    return (2, True, bound, len(pattern), prefix) if fits else None
 
 
 def effective(target: LocalTarget, name: str, address: str, users: dict[str, str]) -> EffectiveAccess:

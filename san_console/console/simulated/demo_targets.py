@@ -255,6 +255,8 @@ def _target_sessions(world: World) -> list[TargetSession]:
             max_connections=4 if target == PROD else 1,
             error_recovery_level=2 if count != 1 else 0,
             recovering=count == 0,
+            digest_errors=3 if session_id == "t1" else 0,
+            aborted_tasks=1 if session_id == "t5" else 0,
             keys=keys,
             luns=luns,
             own=name == OWN_NAME,
