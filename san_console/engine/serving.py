@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from san_console.api.methods import (
     RemoveLocalTarget,
     SaveLocalTarget,
@@ -123,6 +125,11 @@ class Serving:
         """Start or stop serving; LUNs that cannot be opened are shown as offline."""
         async with self.changing:
             target = self.find(params.id)
+            if params.enabled and not target.enabled and any(lun.create for lun in target.luns):
+                # It was never served, and its files are still to be made.
+                new = msgspec.structs.replace(target, enabled=True)
+                await self.transition({target.id: new}, f"{target.id} was enabled")
+                return new
             if target.enabled != params.enabled:
                 self._note(f"{target.id} was {'enabled' if params.enabled else 'disabled'}", [target])
             target.enabled = params.enabled
@@ -236,9 +243,10 @@ class Serving:
             self._context.state.delete("local_target", name)
             self.reservations.forget(name)
             return
-        for lun in target.luns:
-            # From now on a missing file is a problem, and never made anew and empty.
-            lun.create = False
+        if self.view.config_of(name) is not None:
+            for lun in target.luns:
+                # From now on a missing file is a problem, and never made anew and empty.
+                lun.create = False
         self.view.refresh(target)
         if not target.lab:
             self._context.state.put("local_target", target.id, target)

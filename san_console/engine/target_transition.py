@@ -157,7 +157,7 @@ def _is_new(step: _Step) -> bool:
     """Whether a LUN was added or got other storage, which then has to be there. What was configured before,
     and cannot be had now, is offline.
     """
-    if step.old is None or step.new is None:
+    if step.old is None or step.new is None or any(lun.create for lun in step.new.luns):
         return True
     before = {lun.id: storage_of(lun) for lun in step.old.luns}
     return any(before.get(lun.id) != storage_of(lun) for lun in step.new.luns)

@@ -249,3 +249,15 @@ async def test_hostile_texts_of_a_peer_are_shown_and_do_nothing(tmp_path: Path) 
         stop_log(handler)
     for line in (tmp_path / "engine.log").read_text(encoding="utf-8").splitlines():
         assert line.isprintable()
+
+
+async def test_the_files_of_a_target_that_is_not_served_are_made_when_it_is(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    lun = file_lun(disk, create=True, size_bytes=2 * MIB)
+    async with running(tmp_path) as host:
+        await host.call("serving.create", local_target(luns=[lun], enabled=False))
+        assert (shown(host).state, disk.exists()) == ("stopped", False)
+    async with running(tmp_path) as host:
+        await host.call("serving.set_enabled", SetEnabled(id=NAME, enabled=True))
+        assert (shown(host).state, shown(host).luns[0].state) == ("serving", "online")
+        assert (disk.stat().st_size, shown(host).luns[0].create) == (2 * MIB, False)
