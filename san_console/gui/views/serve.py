@@ -16,6 +16,7 @@ from san_console.gui.translation import QT_TRANSLATE_NOOP
 from san_console.gui.views.page import Details, KeptSplitter, Page
 from san_console.gui.views.serve_access import AccessTab
 from san_console.gui.views.serve_actions import add_initiator, add_lun, delete_target, set_enabled
+from san_console.gui.views.serve_documents import Documents
 from san_console.gui.views.serve_facts import entry_of, facts_of
 from san_console.gui.views.serve_luns import LunsTab
 from san_console.gui.views.serve_mapping import MappingTab
@@ -51,7 +52,10 @@ class ServePage(Page):
         self.create_button = Button(
             self.tr("Create target"), self.create_target, kind="primary", icon="plus", tip="Ctrl+N"
         )
-        self.set_actions(self.lun_button, self.initiator_button, self.create_button)
+        self.documents = Documents(self)
+        self.file_button = Button(self.tr("More"), self._file_menu, icon="ellipsis")
+        self.file_button.setAccessibleName(self.tr("Export, apply a file, undo"))
+        self.set_actions(self.file_button, self.lun_button, self.initiator_button, self.create_button)
         self.targets = SideList(self.tr("Served targets"))
         self.targets.chosen.connect(lambda _identifier: self._show_target())
         self.targets.delete_asked.connect(self.delete)
@@ -184,6 +188,19 @@ class ServePage(Page):
     def _more(self) -> None:
         popup(self.target_menu(), self.more_button.mapToGlobal(self.more_button.rect().bottomLeft()))
 
+    def _file_menu(self) -> None:
+        popup(self.documents_menu(), self.file_button.mapToGlobal(self.file_button.rect().bottomLeft()))
+
+    def documents_menu(self) -> QMenu:
+        """What concerns all targets at once."""
+        menu = QMenu(self)
+        some = any(not target.lab for target in self.host.values("local_targets"))
+        add_action(menu, self.tr("Export all targets…"), self.documents.export, icon="download", enabled=some)
+        add_action(menu, self.tr("Apply a file…"), self.documents.choose, icon="upload")
+        menu.addSeparator()
+        add_action(menu, self.tr("Undo changes…"), self.documents.history, icon="undo-2")
+        return menu
+
     def target_menu(self) -> QMenu:
         menu = QMenu(self)
         target = self.current()
@@ -196,6 +213,13 @@ class ServePage(Page):
             icon="copy",
         )
         add_action(menu, self.tr("Settings"), lambda: self.details.open("settings"), icon="settings")
+        add_action(
+            menu,
+            self.tr("Export…"),
+            lambda: self.documents.export(target.id),
+            icon="download",
+            enabled=not target.lab,
+        )
         if target.enabled:
             add_action(menu, self.tr("Stop serving…"), lambda: set_enabled(self, target, False), icon="pause")
         else:
