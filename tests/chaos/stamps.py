@@ -30,6 +30,12 @@ def stamp(lba: int, generation: int, writer: int, seed: int) -> bytes:
     return body + _CRC.pack(crc32c(body))
 
 
+def generation_of(data: bytes | bytearray | memoryview) -> int:
+    """Which write has made the first of these blocks, as it says itself."""
+    generation: int = _HEADER.unpack_from(data)[2]
+    return generation
+
+
 class Violation(AssertionError):
     """A block is not what the ledger says it may be."""
 

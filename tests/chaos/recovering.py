@@ -1,0 +1,501 @@
+"""An initiator that recovers at levels 1 and 2 (RFC 7143 §7): gaps in DataSN, R2TSN and StatSN are asked for
+by SNACK, what stays silent is asked about and sent again, and the tasks of a lost connection are reassigned.
+
+It serves tests of the target behind a `FaultyLink`, and has one disk of stamped blocks. A command that fails
+for good, or that the target has lost, is an error here: the link may do what it likes, nothing may get lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from san_console.iscsi import opcodes as o
+from san_console.iscsi.errors import RemoteProtocolError
+from san_console.iscsi.framing import encode
+from san_console.iscsi.pdu import (
+    LogoutRequest,
+    LogoutResponse,
+    NopIn,
+    NopOut,
+    Pdu,
+    ReadyToTransfer,
+    Reject,
+    ScsiCommand,
+    ScsiDataIn,
+    ScsiDataOut,
+    ScsiResponse,
+    SnackRequest,
+    TaskManagementRequest,
+    TaskManagementResponse,
+    parse,
+)
+from san_console.scsi import cdb
+from san_console.wire import serial
+from tests.chaos.faulty_link import TO_INITIATOR, TO_TARGET, FaultyLink, Lane
+from tests.target.scripted import BLOCK_BYTES, MAX_SEGMENT_BYTES, Connection, Request, Session
+
+MASK = 0xFFFFFFFF
+LOOK_S = 0.03
+SILENCE_S = 0.15  # then a command, or a gap, is asked about
+GIVE_UP_S = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A command under way. `next` is the first DataSN or R2TSN that has not come; `numbers` came after it."""
+
+    pdu: ScsiCommand
+    path: Path
+    data: bytearray
+    done: asyncio.Future[int]
+    heard_at: float
+    next: int = 0
+    numbers: set[int] = field(default_factory=set)
+    highest: int = -1
+    total: int = 0
+    status: int | None = None
+    homeless: bool = False
+    """Its connection was lost, and its new one does not know of it yet."""
+    acks: dict[int, int] = field(default_factory=dict)
+    """DataSN of a Data-In with the A bit: its Target Transfer Tag."""
+
+    def take(self, number: int) -> bool:
+        """False for a duplicate."""
+        if number < self.next or number in self.numbers:
+            return False
+        self.numbers.add(number)
+        while self.next in self.numbers:
+            self.numbers.discard(self.next)
+            self.next += 1
+        return True
+
+    def move_to(self, path: Path) -> None:
+        """What came after a gap will come again on the new connection (§7.2.2)."""
+        self.path = path
+        self.homeless = True
+        self.numbers.clear()
+        self.acks.clear()
+        self.highest = self.next - 1
+        self.heard_at = 0.0
+
+
+class Path:
+    """One connection, through the link. StatSN counts here without end."""
+
+    def __init__(self, initiator: RecoveringInitiator, connection: Connection) -> None:
+        assert len(connection.framer) == 0
+        self.cid = connection.cid
+        self.alive = True
+        self.exp_stat_sn = self.shown = connection.exp_stat_sn
+        self.arrived: dict[int, Job | None] = {}
+        self.asked_at = 0.0
+        self._initiator = initiator
+        self._connection = connection
+        self._framer = connection.framer
+        link = initiator.link
+        self._out = Lane(link, TO_TARGET, self._write)
+        self._in = Lane(link, TO_INITIATOR, self._deliver)
+
+    async def run(self) -> None:
+        """Receive until the connection breaks."""
+        reader = self._connection._reader
+        try:
+            while True:
+                self._in.carry(await self._initiator.link.read_pdu(reader))
+        except (OSError, asyncio.IncompleteReadError):
+            self.cut()
+        finally:
+            self.alive = False
+            self._out.close()
+            self._in.close()
+            await self._connection.close()
+        self._initiator.lost(self)
+
+    def cut(self) -> None:
+        """Break the connection without a word."""
+        self.alive = False
+        self._connection.cut()
+
+    def send(self, pdu: Request, data: bytes = b"") -> None:
+        pdu.exp_stat_sn = self.exp_stat_sn & MASK
+        framer = self._framer
+        buffers = encode(
+            pdu.pack(len(data)), data, header_digest=framer.header_digest, data_digest=framer.data_digest
+        )
+        if self.alive:
+            self._out.carry(b"".join(bytes(buffer) for buffer in buffers))
+
+    def _write(self, raw: bytes) -> None:
+        writer = self._connection._writer
+        if not writer.is_closing():
+            writer.write(raw)
+
+    def _deliver(self, raw: bytes) -> None:
+        if not self.alive:
+            return
+        room = self._framer.writable()
+        room[: len(raw)] = raw
+        self._framer.wrote(len(raw))
+        try:
+            frame = self._framer.next_frame()
+            if frame is None:
+                self.cut()  # damaged lengths: the stream cannot be followed
+                return
+            pdu = parse(frame.bhs)
+        except RemoteProtocolError:
+            self.cut()
+            return
+        self._initiator.received(self, pdu, bytes(frame.data), frame.data_digest_ok)
+
+    # StatSN
+
+    def has_shown(self, stat_sn: int, *, consumed: bool) -> int:
+        """A PDU came with this StatSN; gives it counted without end. A gap before it is asked for."""
+        number = self.exp_stat_sn + serial.diff(stat_sn, self.exp_stat_sn & MASK)
+        if number > self.shown:
+            self._ask(self.shown, number - self.shown)
+        self.shown = max(self.shown, number + consumed)
+        return number
+
+    def arrives(self, number: int, job: Job | None) -> bool:
+        """A status, an answer: acknowledged once its data is complete. False for a duplicate."""
+        if number < self.exp_stat_sn or number in self.arrived:
+            return False
+        self.arrived[number] = job
+        self.acknowledge()
+        return True
+
+    def acknowledge(self) -> None:
+        """Count what is complete (§11.4.8: with the status, all data of the command)."""
+        while self.exp_stat_sn in self.arrived:
+            job = self.arrived[self.exp_stat_sn]
+            if job is not None and not job.done.done():
+                return
+            del self.arrived[self.exp_stat_sn]
+            self.exp_stat_sn += 1
+
+    def look(self, now: float) -> None:
+        """Ask again for what is missing."""
+        missing = [number for number in range(self.exp_stat_sn, self.shown) if number not in self.arrived]
+        if missing and now - self.asked_at > SILENCE_S:
+            end = next((n for n in range(missing[0], self.shown) if n in self.arrived), self.shown)
+            self._ask(missing[0], end - missing[0])
+
+    def _ask(self, begin: int, count: int) -> None:
+        self.asked_at = asyncio.get_running_loop().time()
+        self._initiator.snacks["status"] += 1
+        self.send(SnackRequest(type=o.SNACK_STATUS, beg_run=begin & MASK, run_length=count))
+
+
+class RecoveringInitiator:
+    """Reads and writes over all connections of a session."""
+
+    def __init__(self, session: Session, link: FaultyLink, rng: random.Random) -> None:
+        self.link = link
+        self.session = session
+        self.paths: list[Path] = []
+        self.jobs: dict[int, Job] = {}
+        self.snacks: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.rejects: Counter[int] = Counter()
+        self.recovery_s: list[float] = []
+        self._rng = rng
+        self._exp_cmd_sn = session.cmd_sn
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._group = asyncio.TaskGroup()
+        self._ending = False
+        self._connected = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """From the logins, which are done, to the end of the session."""
+        async with self._group:
+            for connection in list(self.session.connections.values()):
+                self._start(connection)
+            watch = self._group.create_task(self._watch())
+            try:
+                yield
+            finally:
+                self._ending = True
+                watch.cancel()
+                for path in self.paths:
+                    path.cut()
+
+    def _start(self, connection: Connection) -> Path:
+        path = Path(self, connection)
+        self.paths.append(path)
+        self._group.create_task(path.run())
+        self._connected.set()
+        if self._ending:
+            path.cut()
+        return path
+
+    async def any_path(self) -> Path:
+        """A connection that works."""
+        while not (alive := [path for path in self.paths if path.alive]):
+            self._connected.clear()
+            await self._connected.wait()
+        return self._rng.choice(alive)
+
+    # Commands
+
+    async def read(self, lba: int, blocks: int) -> bytes:
+        job = await self._command(cdb.read(lba, blocks), o.READ, bytearray(blocks * BLOCK_BYTES))
+        return bytes(job.data)
+
+    async def write(self, lba: int, data: bytes) -> None:
+        await self._command(cdb.write(lba, len(data) // BLOCK_BYTES), o.WRITE, bytearray(data))
+
+    async def _command(self, block: bytes, direction: int, data: bytearray) -> Job:
+        path = await self.any_path()
+        parameters = self.session.wanted.offer
+        unsolicited = direction == o.WRITE and not parameters.initial_r2t
+        pdu = ScsiCommand(
+            # What goes as immediate data is all: the command is final unless more follows by itself.
+            flags=(0 if unsolicited and len(data) > MAX_SEGMENT_BYTES else o.FINAL)
+            | direction
+            | o.ATTR_SIMPLE,
+            itt=self.session.new_itt(),
+            expected_data_transfer_length=len(data),
+            cmd_sn=self.session.take_cmd_sn(),
+            cdb=block.ljust(16, b"\0"),
+        )
+        job = Job(pdu, path, data, self._loop.create_future(), self._loop.time())
+        self.jobs[pdu.itt] = job
+        self._send_command(job)
+        async with asyncio.timeout(GIVE_UP_S):
+            status = await job.done
+        assert status == 0, f"command {pdu.itt:#x} ended with status {status}"
+        return job
+
+    def _send_command(self, job: Job) -> None:
+        offer = self.session.wanted.offer
+        immediate = b""
+        if job.pdu.write and not offer.initial_r2t:
+            immediate = bytes(job.data[:MAX_SEGMENT_BYTES])
+        job.path.send(job.pdu, immediate)
+        if not job.pdu.final:
+            end = min(offer.first_burst_bytes, len(job.data))
+            self._data_out(job, o.RESERVED_TAG, len(immediate), end)
+
+    def _data_out(self, job: Job, ttt: int, start: int, end: int) -> None:
+        for data_sn, offset in enumerate(range(start, end, MAX_SEGMENT_BYTES)):
+            piece = bytes(job.data[offset : min(offset + MAX_SEGMENT_BYTES, end)])
+            pdu = ScsiDataOut(
+                final=offset + len(piece) == end,
+                itt=job.pdu.itt,
+                ttt=ttt,
+                data_sn=data_sn,
+                buffer_offset=offset,
+            )
+            job.path.send(pdu, piece)
+
+    # What comes
+
+    def received(self, path: Path, pdu: Pdu, data: bytes, data_ok: bool) -> None:
+        """A PDU whose header is good."""
+        exp_cmd_sn: int = pdu.exp_cmd_sn  # type: ignore[union-attr]  # all that a target sends have it
+        ahead = serial.diff(exp_cmd_sn, self._exp_cmd_sn & MASK)
+        self._exp_cmd_sn += max(ahead, 0)
+        if isinstance(pdu, ScsiDataIn):
+            self._data_in(path, pdu, data, data_ok)
+        elif not data_ok:
+            self.counts["answers with a wrong data digest"] += 1  # as if it had not come: its StatSN is a gap
+        elif isinstance(pdu, ReadyToTransfer):
+            path.has_shown(pdu.stat_sn, consumed=False)
+            self._r2t(path, pdu)
+        elif isinstance(pdu, NopIn) and pdu.itt == o.RESERVED_TAG:
+            path.has_shown(pdu.stat_sn, consumed=False)
+            path.send(NopOut(itt=o.RESERVED_TAG, ttt=pdu.ttt, lun=pdu.lun, cmd_sn=self.session.cmd_sn))
+        else:
+            self._answer(path, pdu, data)
+
+    def _answer(self, path: Path, pdu: Pdu, data: bytes) -> None:
+        stat_sn: int = pdu.stat_sn  # type: ignore[union-attr]  # the others were handled
+        job = self._here(path, pdu.itt) if isinstance(pdu, ScsiResponse) else None
+        number = path.has_shown(stat_sn, consumed=True)
+        if not path.arrives(number, job):
+            self.counts["duplicates"] += 1
+            return
+        if isinstance(pdu, ScsiResponse) and job is not None:
+            job.status, job.total = pdu.status, pdu.exp_data_sn
+            self._settle(job)
+        elif isinstance(pdu, TaskManagementResponse | LogoutResponse):
+            waiting = self._waiting.pop(pdu.itt, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(pdu.response)
+        elif isinstance(pdu, Reject):
+            self.rejects[pdu.reason] += 1
+            refused = self._here(path, int.from_bytes(data[16:20], "big"))
+            again = pdu.reason == o.REJECT_DATA_DIGEST_ERROR and data[0] & 0x3F == o.SCSI_COMMAND
+            if refused is not None and again:
+                self.counts["commands sent again"] += 1
+                self._send_command(refused)
+
+    def _here(self, path: Path, itt: int) -> Job | None:
+        """The command, if its allegiance is to this connection; what comes for it proves that it is."""
+        job = self.jobs.get(itt)
+        if job is None or job.path is not path:
+            return None
+        job.homeless = False
+        job.heard_at = self._loop.time()
+        return job
+
+    def _data_in(self, path: Path, pdu: ScsiDataIn, data: bytes, data_ok: bool) -> None:
+        job = self._here(path, pdu.itt)
+        if not data_ok:
+            if job is not None:
+                self._snack(job, pdu.data_sn, 1)
+            return
+        if pdu.flags & o.STATUS:
+            new = path.arrives(path.has_shown(pdu.stat_sn, consumed=True), job)
+            if job is not None and new:
+                job.status, job.total = pdu.status, pdu.data_sn + 1
+        if job is None or not job.take(pdu.data_sn):
+            self.counts["duplicates"] += 1
+            return
+        assert pdu.buffer_offset + len(data) <= len(job.data)
+        job.data[pdu.buffer_offset : pdu.buffer_offset + len(data)] = data
+        self._gap(job, pdu.data_sn)
+        if pdu.flags & o.ACKNOWLEDGE:
+            job.acks[pdu.data_sn] = pdu.ttt
+        for data_sn in [one for one in job.acks if one < job.next]:
+            self.snacks["data acknowledged"] += 1
+            ttt = job.acks.pop(data_sn)
+            path.send(SnackRequest(type=o.SNACK_DATA_ACK, ttt=ttt, beg_run=data_sn + 1))
+        self._settle(job)
+
+    def _r2t(self, path: Path, pdu: ReadyToTransfer) -> None:
+        job = self._here(path, pdu.itt)
+        if job is None or not job.take(pdu.r2t_sn):
+            self.counts["duplicates"] += 1
+            return
+        end = pdu.buffer_offset + pdu.desired_data_transfer_length
+        assert end <= len(job.data)
+        self._gap(job, pdu.r2t_sn)
+        self._data_out(job, pdu.ttt, pdu.buffer_offset, end)
+
+    def _gap(self, job: Job, number: int) -> None:
+        if number > job.highest + 1:
+            self._snack(job, job.highest + 1, number - job.highest - 1)
+        job.highest = max(job.highest, number)
+
+    def _snack(self, job: Job, begin: int, count: int) -> None:
+        self.snacks["R2T" if job.pdu.write else "data"] += 1
+        job.path.send(SnackRequest(type=o.SNACK_DATA_R2T, itt=job.pdu.itt, beg_run=begin, run_length=count))
+
+    def _settle(self, job: Job) -> None:
+        if job.status is None or job.done.done() or (not job.pdu.write and job.next < job.total):
+            return
+        job.done.set_result(job.status)
+        del self.jobs[job.pdu.itt]
+        job.path.acknowledge()
+
+    # What does not come
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = self._loop.time()
+            for path in self.paths:
+                if path.alive:
+                    path.look(now)
+                    self._ping(path)
+            for job in list(self.jobs.values()):
+                if job.path.alive and now - job.heard_at > SILENCE_S:
+                    job.heard_at = now
+                    self._nudge(job)
+
+    def _ping(self, path: Path) -> None:
+        """The answer shows the StatSN, and by that whether a status was lost."""
+        path.send(NopOut(itt=self.session.new_itt(), cmd_sn=self.session.cmd_sn), b"ping")
+
+    def _nudge(self, job: Job) -> None:
+        unseen = serial.ge(job.pdu.cmd_sn, self._exp_cmd_sn & MASK)
+        if unseen:
+            self.counts["commands sent again"] += 1
+            self._send_command(job)  # §7.2.1: a retry, with the same CmdSN
+        elif job.homeless:
+            self._group.create_task(self._reassign(job))
+        else:
+            self._snack(job, job.next, 0)
+
+    async def _request(self, path: Path, pdu: TaskManagementRequest | LogoutRequest) -> int | None:
+        """The response; None when none came."""
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._waiting[pdu.itt] = answer
+        path.send(pdu)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * SILENCE_S):
+                return await answer
+        return None
+
+    async def _reassign(self, job: Job) -> None:
+        path = job.path
+        request = TaskManagementRequest(
+            function=o.TMF_TASK_REASSIGN,
+            itt=self.session.new_itt(),
+            referenced_task_tag=job.pdu.itt,
+            cmd_sn=self.session.cmd_sn,
+            ref_cmd_sn=job.pdu.cmd_sn,
+            exp_data_sn=job.next,
+        )
+        response = await self._request(path, request)
+        if job.done.done() or job.path is not path:
+            return
+        if response in (o.TMF_FUNCTION_COMPLETE, o.TMF_TASK_STILL_ALLEGIANT):
+            # "Still allegiant": an earlier request did it, whose response was lost.
+            self.counts["tasks reassigned"] += response == o.TMF_FUNCTION_COMPLETE
+            job.homeless = False
+        elif response is not None and serial.lt(job.pdu.cmd_sn, self._exp_cmd_sn & MASK):
+            raise AssertionError(f"the target has lost command {job.pdu.itt:#x}: response {response}")
+
+    def lost(self, path: Path) -> None:
+        """A connection is gone."""
+        self.paths.remove(path)
+        if not self._ending:
+            self.counts["connections lost"] += 1
+            self._group.create_task(self._recover(path))
+
+    async def _recover(self, lost: Path) -> None:
+        began = self._loop.time()
+        heir = await self._logged_out(lost)
+        if heir is None:
+            heir = self._start(await self.session.connect(lost.cid))  # §6.3.4: an implicit logout
+            self.counts["connections reinstated"] += 1
+        else:
+            self.counts["connections removed for recovery"] += 1
+            # A new CID: a late copy of the logout must not hit it.
+            self._start(await self.session.connect(max(self.session.connections) + 1))
+            if not heir.alive:
+                heir = await self.any_path()
+        self.recovery_s.append(self._loop.time() - began)
+        for job in self.jobs.values():
+            if job.path is lost:
+                job.move_to(heir)
+
+    async def _logged_out(self, lost: Path) -> Path | None:
+        """Have another connection log out the lost one; None when that does not come off."""
+        others = [path for path in self.paths if path.alive]
+        if not others or self._rng.random() < 0.5:
+            return None
+        heir = self._rng.choice(others)
+        for _ in range(5):
+            request = LogoutRequest(
+                reason=o.LOGOUT_REMOVE_FOR_RECOVERY,
+                itt=self.session.new_itt(),
+                cid=lost.cid,
+                cmd_sn=self.session.cmd_sn,
+            )
+            response = await self._request(heir, request)
+            if response in (o.LOGOUT_DONE, o.LOGOUT_CID_NOT_FOUND):
+                return heir
+            assert response is None, f"the logout of a lost connection was answered with {response}"
+        return None
