@@ -235,15 +235,16 @@ def _lun(entry: LunEntry, path: str, tree: Tree) -> LocalLun:
 
 def _limits(entry: TargetEntry, path: str, tree: Tree) -> OperationalLimits:
     known = {field.name: field.type for field in msgspec.structs.fields(OperationalLimits)}
+    values: dict[str, Any] = {}
     for name, value in entry.limits.items():
         line = tree.line(f"{path}.limits.{name}")
         if name not in known:
             raise DocumentError(f"There is no limit “{name}”. There are {', '.join(known)}.", line)
         try:
-            msgspec.convert(value, known[name])
+            values[name] = msgspec.convert(value, known[name])
         except msgspec.ValidationError as error:
             raise DocumentError(f"{name}: {error}.", line) from None
-    return OperationalLimits(**entry.limits)  # type: ignore[arg-type]  # each was checked by its own type
+    return OperationalLimits(**values)
 
 
 def _entry(target: LocalTarget) -> TargetEntry:

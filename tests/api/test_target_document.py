@@ -177,3 +177,13 @@ def test_identities_are_called_by_their_user_where_that_is_enough() -> None:
     )
     assert with_identities(there, lambda one: referenced_identity(one, known)) == target
     assert target.identities_in_use() == ["1", "2", "3"]
+
+
+def test_a_limit_has_the_type_of_its_field() -> None:
+    text = write_document([LocalTarget(id="x")], None)
+    (target,) = read_document(text + "    limits: {nop_in_interval_s: 15, max_sessions: 7}\n").targets
+    assert target.limits == OperationalLimits(max_sessions=7)
+    assert isinstance(target.limits.nop_in_interval_s, float)
+    for wrong in ("max_sessions: true", "max_sessions: 1.5", "initial_r2t: 1", "header_digest: crc32c"):
+        with pytest.raises(DocumentError, match="Line 5"):
+            read_document(text + f"    limits: {{{wrong}}}\n")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -189,6 +192,47 @@ def test_a_document_is_applied_and_taken_back_under_sessions(console: Console, t
     steps = console.json("target", "undo", "--list")["steps"]
     assert len(steps) == 1
     assert NAME in steps[0]["text"]
+
+
+def test_a_kill_in_the_middle_of_a_document_leaves_all_of_it_or_nothing(
+    console: Console, tmp_path: Path
+) -> None:
+    port = free_port()
+    engine = console.start_engine()
+    texts = []
+    for alias in ("one", "two"):
+        lines = [f"  - name: {NAME}-{number:03d}\n    alias: {alias}" for number in range(100)]
+        group = f"    portal_groups:\n      - tag: 1\n        portals:\n          - 127.0.0.1:{port}"
+        texts.append(
+            "schema: san-console/targets/1\ntargets:\n" + "".join(f"{one}\n{group}\n" for one in lines)
+        )
+    file = tmp_path / "targets.yaml"
+    file.write_text(texts[0])
+    console.ok("target", "apply", str(file), "--yes")
+    assert console.ok("target", "export") == texts[0]
+    chance = random.Random(3)
+    for turn in range(4):
+        file.write_text(texts[1 - turn % 2])
+        applying = subprocess.Popen(
+            console.argv("target", "apply", str(file), "--yes"),
+            env=console.env | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert applying.stdout is not None
+        assert applying.stdout.readline()  # the plan is told, and the document is being applied
+        # No wait for anything: the kill is to come at a moment that nobody has chosen.
+        time.sleep(chance.random() * 0.15)
+        engine.kill()
+        engine.end()
+        applying.communicate(timeout=30)
+        engine = console.start_engine()
+        found = console.ok("target", "export")
+        assert found in texts, found[:300]
+        if applying.returncode == 0:
+            assert found == texts[1 - turn % 2]
+        file.write_text(texts[turn % 2])
+        console.ok("target", "apply", str(file), "--yes")
 
 
 async def until(condition: object) -> None:
