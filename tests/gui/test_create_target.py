@@ -100,6 +100,49 @@ def test_anyone_is_an_explicit_choice_and_marked() -> None:
         assert not wizard.access.names.isEnabled()
 
 
+def test_a_second_group_a_pattern_and_a_group_of_initiators() -> None:
+    with open_page(ServePage) as bench:
+        wizard = start(bench)
+        wizard.name.line.setText(NAME)
+        wizard.open_step(1)
+        assert not wizard.portals._second_fields.isVisible()
+        wizard.portals.second.setChecked(True)
+        assert "Write the portals" in wizard.hint.text()
+        wizard.portals.second_line.setText("127.0.0.1")
+        assert "in both groups" in wizard.hint.text()
+        wizard.portals.second_line.setText("10.21.0.77")
+        assert wizard.next_button.isEnabled()
+        wizard.luns.fields.path.line.setText("/srv/one.img")
+        wizard.luns.fields.thin.setChecked(True)
+        wizard.luns.fields.properties.threshold.setValue(80)
+        wizard.luns.fields.properties.write_cache.setChecked(False)
+        wizard.luns.add()
+        wizard.open_step(3)
+        wizard.access.names.setPlainText("iqn.2004-10.com.example.hosts:esx-*\n10.20.0.1/16")
+        assert "Line 2" in wizard.hint.text()
+        wizard.access.names.setPlainText("iqn.2004-10.com.example.hosts:esx-*\n10.20.0.0/16")
+        wizard.access.choices.picked.emit(HOST)
+        wizard.access.grouped.setChecked(True)
+        assert not wizard.next_button.isEnabled()
+        wizard.access.group.setText("cluster")
+        wizard.open_step(5)
+        command = wizard.summary.command.toPlainText()
+        assert "--portal 127.0.0.1:3260,1 --portal 10.21.0.77:3260,2" in command
+        assert "--access-state 2=active/non-optimized" in command
+        assert "thin,threshold=80,wce=off" in command
+        assert f"--acl 10.20.0.0/16 --acl {HOST}" in command
+        wizard.accept_button.click()
+        bench.settle()
+        target = bench.host.get("local_targets", NAME)
+        assert [(group.tag, group.access_state) for group in target.portal_groups] == [
+            (1, "active/optimized"),
+            (2, "active/non-optimized"),
+        ]
+        assert target.initiators == ["group:cluster"]
+        assert len(target.initiator_groups[0].members) == 3
+        assert [rule.initiator for rule in target.mappings] == ["group:cluster"]
+
+
 def test_both_directions_with_one_identity_are_refused() -> None:
     with open_page(ServePage) as bench:
         wizard = start(bench)
@@ -145,6 +188,13 @@ def test_a_refusal_of_the_engine_is_shown_inside() -> None:
 )
 def test_specs_of_the_command_line(lun: LocalLun, spec: str) -> None:
     assert lun_spec(lun) == spec
+
+
+def test_specs_of_what_a_lun_tells_of_itself() -> None:
+    lun = LocalLun(
+        id="a", name="a", kind="file", path="/a", thin=True, physical_block_bytes=4096, write_cache=False
+    )
+    assert lun_spec(lun) == "file:/a,physical=4096,thin,wce=off"
 
 
 def test_a_path_with_a_control_character_gives_no_command() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PySide6.QtWidgets import QApplication
 
 from san_console.gui.models.export import ExportForm
+from san_console.gui.models.object_names import EVENT_ICONS, event_icon
+from san_console.gui.resources import resources_dir
 from san_console.gui.views.events import EventsPage
+from san_console.target.events import TargetEventKind
 from tests.gui.page_bench import harmful, nameless, open_page
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
@@ -44,6 +48,19 @@ def test_a_double_click_leads_to_the_object() -> None:
         event = next(one for one in bench.host.values("events") if one.object_kind == "session")
         bench.page.table.opened.emit(event.id)
         assert bench.window.gone == [("sessions", event.object_id)]
+
+
+def test_what_happened_has_an_icon_and_an_error_never_looks_good() -> None:
+    pictures = {path.stem for path in (resources_dir() / "icons").glob("*.svg")}
+    assert {picture for picture, _tone in EVENT_ICONS.values()} <= pictures
+    assert event_icon("threshold_reached", "warning") == ("gauge", "warning")
+    assert event_icon("lun_offline", "error") == ("power", "bad")
+    assert event_icon("lun_offline", "info") == ("power", "bad")
+    assert event_icon("lun_online", "info") == ("power", "good")
+    assert event_icon("lun_online", "error") == ("power", "bad")
+    assert event_icon("never heard of", "warning") == ("triangle-alert", "warning")
+    kinds = set(get_args(TargetEventKind))
+    assert kinds <= set(EVENT_ICONS)
 
 
 def test_new_events_come_in_and_older_ones_can_be_loaded() -> None:

@@ -12,6 +12,8 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from san_console.gui.theme.theme import ThemeMode
+from san_console.gui.views.serve import ServePage
+from san_console.gui.views.serve_sessions import ConnectedTab
 from san_console.gui.views.sessions import SessionsPage
 from san_console.gui.views.sessions_connections import ConnectionsTab
 from san_console.gui.views.sessions_keys import KeysTab
@@ -401,3 +403,29 @@ def test_tooltips_of_states_say_the_problem(bench: PageBench[SessionsPage]) -> N
     page = bench.page
     tip = str(page.model.index(page.model.row_of("s5"), 0).data(int(Qt.ItemDataRole.ToolTipRole)))
     assert "gave no answer" in tip
+
+
+def test_the_other_end_of_a_session_with_this_computer() -> None:
+    with open_page(SessionsPage) as bench:
+        bench.page.details.open("connections")
+        ours = next(one for one in bench.host.values("sessions") if one.target.endswith(":lab-1"))
+        bench.page.table.select_id(ours.id)
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, ConnectionsTab)
+        assert tab.other_end.isVisible()
+        tab.end_button.click()
+        assert bench.window.gone == [("serve", "t4")]
+        other = next(one for one in bench.host.values("sessions") if one.target.endswith(":prod-vm"))
+        bench.page.table.select_id(other.id)
+        bench.settle()
+        assert not tab.other_end.isVisible()
+
+
+def test_the_page_serve_shows_the_session_that_it_is_sent_to() -> None:
+    with open_page(ServePage) as bench:
+        bench.page.select("t3")
+        bench.settle()
+        tab = bench.page.details.current
+        assert isinstance(tab, ConnectedTab)
+        assert tab.table.selected_ids() == ["t3"]

@@ -25,14 +25,21 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from san_console.api.plan_objects import ChangePlan, FieldChange, ObjectChange, UndoStep
 from san_console.console.simulated import SimulatedBackend
 from san_console.gui import translation, words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.add_source import AddSourceDialog, AddTargetDialog
+from san_console.gui.dialogs.chap_choice import ChapDialog
 from san_console.gui.dialogs.identity import IdentityDialog
+from san_console.gui.dialogs.initiator import InitiatorDialog
+from san_console.gui.dialogs.initiator_group import GroupDialog
 from san_console.gui.dialogs.initiator_name import InitiatorNameDialog
+from san_console.gui.dialogs.target_plan import PlanDialog, UndoHistoryDialog
 from san_console.gui.views.page import Details
 from san_console.gui.views.registry import PAGES
+from san_console.gui.views.serve_access import AccessTab
+from san_console.gui.widgets.candidates import candidates
 from san_console.gui.wizards.create_target import CreateTargetWizard
 from san_console.names.credentials import PEER_RULES
 from tests.gui.driving import Driven, MakeWindow
@@ -235,6 +242,73 @@ def test_dialogs_are_translated(
     assert found_in(driven, answers, opened) == {}
     opened.close()
     opened.deleteLater()
+
+
+def served(context: Context) -> Any:
+    return context.host.get("local_targets", "iqn.2026-11.org.example:prod")
+
+
+def plan_dialog(context: Context) -> QWidget:
+    fields = [FieldChange(name="alias", before="db-1", after="db-2")]
+    target = served(context).id
+    changes = [
+        ObjectChange(target=target, kind="lun", name="db-data", action="added", fields=fields),
+        ObjectChange(target=target, kind="limits", name="", action="changed", fields=fields),
+        ObjectChange(target=target, kind="access", name="*", action="removed"),
+    ]
+    return PlanDialog("prod", ChangePlan(base="", changes=changes), lambda *_both: None, lambda _dialog: None)
+
+
+def undo_dialog(context: Context) -> QWidget:
+    steps = [UndoStep(number=number, at=context.now(), text="db-1") for number in (1, 2)]
+    return UndoHistoryDialog(context.host, steps, context.now(), lambda _steps: None)
+
+
+def group_dialog(context: Context) -> QWidget:
+    group = served(context).initiator_groups[0]
+    return GroupDialog(group, [], candidates(context.host, []), [], lambda *_both: None)
+
+
+def chap_dialog(context: Context) -> QWidget:
+    identities = context.host.values("identities")
+    return ChapDialog("prod", "db-1", identities, [], "", lambda *_all: None)
+
+
+def initiator_dialog(context: Context) -> QWidget:
+    return InitiatorDialog(
+        served(context),
+        candidates(context.host, []),
+        context.host.values("target_sessions"),
+        lambda *_b: None,
+    )
+
+
+@pytest.mark.parametrize("dialog", [plan_dialog, undo_dialog, group_dialog, chap_dialog, initiator_dialog])
+@pytest.mark.usefixtures("pseudo")
+def test_dialogs_about_served_targets_are_translated(
+    make_window: MakeWindow, answers: list[Any], dialog: Callable[[Context], QWidget]
+) -> None:
+    driven = make_window("demo")
+    opened = dialog(driven.window.context)
+    opened.show()
+    driven.settle()
+    assert found_in(driven, answers, opened) == {}
+    opened.close()
+    opened.deleteLater()
+
+
+@pytest.mark.parametrize("part", ["rules", "groups", "effective"])
+@pytest.mark.usefixtures("pseudo")
+def test_the_parts_of_access_are_translated(make_window: MakeWindow, answers: list[Any], part: str) -> None:
+    driven = make_window("demo", page="serve")
+    details = driven.window.stack.findChildren(Details)[0]
+    details.open("access")
+    tab = details.current
+    assert isinstance(tab, AccessTab)
+    tab.open(part)
+    tab.effective.ask()
+    driven.settle()
+    assert found_in(driven, answers) == {}
 
 
 @pytest.mark.usefixtures("pseudo")

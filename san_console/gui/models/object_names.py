@@ -6,6 +6,7 @@ from typing import Final
 
 from san_console.gui import words
 from san_console.gui.bridge.host import QtHost
+from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translate
 
 PAGE_OF_KIND: Final[dict[str, str]] = {
@@ -19,6 +20,54 @@ PAGE_OF_KIND: Final[dict[str, str]] = {
     "identity": "secrets",
 }
 """`Event.object_kind` to the key of a page; the other kinds have no page of their own."""
+
+EVENT_ICONS: Final[dict[str, tuple[str, Tone]]] = {
+    "login": ("log-in", "good"),
+    "target_login": ("log-in", "good"),
+    "login_failed": ("lock", "bad"),
+    "target_login_failed": ("lock", "bad"),
+    "logout": ("log-out", "muted"),
+    "target_logout": ("log-out", "muted"),
+    "session_closed": ("log-out", "muted"),
+    "session_lost": ("unplug", "bad"),
+    "connection_lost": ("unplug", "warning"),
+    "connection_closed": ("unplug", "muted"),
+    "retry_scheduled": ("clock", "warning"),
+    "recovered": ("rotate-cw", "good"),
+    "redirected": ("route", "accent"),
+    "protocol_error": ("ban", "warning"),
+    "target_added": ("server", "good"),
+    "target_created": ("server", "good"),
+    "target_changed": ("pencil", "accent"),
+    "target_removed": ("trash-2", "muted"),
+    "access_state_changed": ("route", "accent"),
+    "access_state_set": ("route", "accent"),
+    "lun_online": ("power", "good"),
+    "lun_offline": ("power", "bad"),
+    "lun_grown": ("hard-drive", "good"),
+    "threshold_reached": ("gauge", "warning"),
+    "backstore_error": ("hard-drive", "bad"),
+    "reservation_cleared": ("key-round", "warning"),
+    "discovery_chap": ("shield", "accent"),
+    "serving_failed": ("server", "bad"),
+}
+"""What an event is about, at a glance. The tone is what it means for the object, not how urgent it is."""
+
+_SEVERITY_ICONS: Final[dict[str, tuple[str, Tone]]] = {
+    "info": ("info", "muted"),
+    "warning": ("triangle-alert", "warning"),
+    "error": ("circle-alert", "bad"),
+}
+
+
+def event_icon(kind: str, severity: str) -> tuple[str, Tone]:
+    """Icon and tone of an event; one that is an error is never shown as good."""
+    found = EVENT_ICONS.get(kind)
+    other = _SEVERITY_ICONS.get(severity, _SEVERITY_ICONS["info"])
+    if found is None:
+        return other
+    return (found[0], other[1]) if severity != "info" else found
+
 
 KIND_WORDS: Final[dict[str, str]] = {
     "engine": QT_TRANSLATE_NOOP("Table", "engine"),

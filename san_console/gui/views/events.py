@@ -20,7 +20,7 @@ from san_console.gui.context import Context
 from san_console.gui.models.columns import Column
 from san_console.gui.models.export import ExportForm
 from san_console.gui.models.object_model import ObjectTableModel
-from san_console.gui.models.object_names import KIND_WORDS, PAGE_OF_KIND, object_name
+from san_console.gui.models.object_names import KIND_WORDS, PAGE_OF_KIND, event_icon, object_name
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
 from san_console.gui.views.events_details import EventDetails
@@ -156,8 +156,10 @@ class EventsPage(Page):
                 "what",
                 self.tr("Kind"),
                 lambda event: translated(KIND_WORDS.get(event.object_kind, event.object_kind)),
-                muted=True,
-                width=104,
+                kind="icon_text",
+                detail=lambda event: event_icon(event.kind, event.severity)[0],
+                tone=lambda event: event_icon(event.kind, event.severity)[1],
+                width=138,
             ),
             Column("text", self.tr("What happened"), lambda event: event.text, width=300, stretch=True),
             Column("cause", self.tr("Cause"), lambda event: event.cause, width=200, hidden=True),

@@ -139,6 +139,10 @@ class ServePage(Page):
         if isinstance(session, TargetSession):
             self.targets.select_id(session.target)
             self.details.open("sessions")
+            tab = self.details.current
+            if isinstance(tab, ConnectedTab):
+                tab.show_object(self.current())
+                tab.table.select_id(identifier)
         else:
             self.targets.select_id(identifier)
 

@@ -13,6 +13,7 @@ from san_console.api.serving_objects import LocalTarget, TargetConnection, Targe
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.models.both_ends import initiator_end
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.views.serve_sessions_columns import (
     connection_columns,
@@ -118,14 +119,8 @@ class ConnectedTab(TablePart):
         return found if isinstance(found, TargetSession) else None
 
     def _other_end(self) -> Session | None:
-        """The same session as this console's initiator sees it (RFC 7143 §4.4.3: target and ISID)."""
         session = self.session()
-        if session is None or not session.own:
-            return None
-        for one in self.host.values("sessions"):
-            if (one.target, one.isid) == (session.target, session.isid):
-                return one if isinstance(one, Session) else None
-        return None
+        return initiator_end(self.host, session) if session is not None else None
 
     def _show_other_end(self) -> None:
         other = self._other_end()

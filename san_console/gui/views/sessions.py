@@ -17,6 +17,7 @@ from san_console.console import commands
 from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.icons import set_icon
+from san_console.gui.models.both_ends import target_end
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import tokens
@@ -393,6 +394,14 @@ class SessionsPage(Page):
             lambda: self.context.window.go("targets", session.target),
             icon="target",
         )
+        other = target_end(self.host, session)
+        if other is not None:
+            add_action(
+                menu,
+                self.tr("Show the other end"),
+                lambda: self.context.window.go("serve", other.id),
+                icon="server",
+            )
         if chosen:
             favourite = all(one.login.favourite for one in chosen)
             add_action(menu, self.tr("Favourite"), self._toggle_favourite, checked=favourite)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from PySide6.QtWidgets import QWidget
+
 from san_console.api.initiator_objects import Connection, Session
 from san_console.gui import words
 from san_console.gui.context import Context
+from san_console.gui.models.both_ends import target_end
 from san_console.gui.models.columns import Column
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.states import connection_state, connection_up
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.sessions_words import since_text, state_tone, state_word
-from san_console.gui.widgets.cards import Line, vertical
+from san_console.gui.widgets.buttons import Button
+from san_console.gui.widgets.cards import Line, horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.key_values import KeyValues, Pair
+from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.table import TableView
 from san_console.gui.widgets.table_stack import TableStack
 
@@ -25,6 +30,7 @@ class ConnectionsTab(DetailTab):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._session: Session | None = None
         self.model = ObjectTableModel(self._columns(), key=lambda connection: str(connection.cid))
         self.facts = KeyValues(columns=3)
         self.table = TableView(
@@ -37,6 +43,15 @@ class ConnectionsTab(DetailTab):
         outer = vertical(self, gap=0)
         top = vertical(margin=14, gap=0)
         top.addWidget(self.facts)
+        self.other_end = QWidget()
+        row = horizontal(self.other_end, gap=12)
+        row.setContentsMargins(0, 8, 0, 0)
+        self.end_button = Button(self.tr("Other end"), self._show_other_end, icon="server")
+        self.end_button.setAccessibleName(self.tr("Show the other end of the session"))
+        row.addWidget(self.end_button)
+        row.addWidget(PlainLabel(self.tr("This computer serves the target, too."), style="muted"), 1)
+        self.other_end.hide()
+        top.addWidget(self.other_end)
         outer.addLayout(top)
         outer.addWidget(Line())
         self.empty = EmptyState("unplug", self.tr("No connection"), self.tr("The session is not logged in."))
@@ -86,7 +101,8 @@ class ConnectionsTab(DetailTab):
         ]
 
     def show_object(self, item: Any) -> None:
-        session = item if isinstance(item, Session) else None
+        session = self._session = item if isinstance(item, Session) else None
+        self._show_end()
         connections: list[Connection] = list(session.connections) if session is not None else []
         if list(self.model.objects()) != connections:
             self.model.set_objects(connections)
@@ -94,7 +110,17 @@ class ConnectionsTab(DetailTab):
         if session is not None:
             self.facts.show_pairs(self._pairs(session))
 
+    def _show_end(self) -> None:
+        there = self._session is not None and target_end(self.host, self._session) is not None
+        self.other_end.setVisible(there)
+
+    def _show_other_end(self) -> None:
+        other = target_end(self.host, self._session) if self._session is not None else None
+        if other is not None:
+            self.context.window.go("serve", other.id)
+
     def sampled(self, item: Any) -> None:
+        self._show_end()
         if isinstance(item, Session):
             self.facts.show_pairs(self._pairs(item))
         self.model.refresh_live()
@@ -122,6 +148,6 @@ class ConnectionsTab(DetailTab):
             Pair(self.tr("Command errors"), str(session.command_errors), "warning" if troubles else None),
             Pair(
                 self.tr("Favourite"),
-                self.tr("yes, logs in again by itself") if session.login.favourite else "no",
+                self.tr("yes, logs in again by itself") if session.login.favourite else self.tr("no"),
             ),
         ]

@@ -59,7 +59,14 @@ class CandidateList(Frame):
 
     picked = Signal(str)
 
-    def __init__(self, name: str, rows: Iterable[Candidate], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        rows: Iterable[Candidate],
+        *,
+        rows_shown: int = ROWS_SHOWN,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__("inset", parent)
         self.list = QListWidget()
         self.list.setAccessibleName(name)
@@ -78,7 +85,7 @@ class CandidateList(Frame):
             self.list.addItem(item)
         vertical(self, margin=4).addWidget(self.list)
         height = max(self.list.sizeHintForRow(0), ROW_PX)
-        self.list.setFixedHeight(min(max(self.list.count(), 1), ROWS_SHOWN) * height + 4)
+        self.list.setFixedHeight(min(max(self.list.count(), 1), rows_shown) * height + 4)
         self.list.itemClicked.connect(self._tell)
         self.list.itemActivated.connect(self._tell)
         if not self.list.count():

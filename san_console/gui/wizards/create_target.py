@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QWidget
 
 from san_console.api.methods import SaveLocalTarget
-from san_console.api.serving_objects import InitiatorAccess, LocalTarget, Mapping, PortalGroup
+from san_console.api.serving_objects import InitiatorAccess, LocalTarget, Mapping
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import BaseDialog
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translated
@@ -16,8 +17,12 @@ from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import Line, horizontal, vertical
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.wizards.create_target_access import AccessStep, ChapStep
-from san_console.gui.wizards.create_target_parts import LunsStep, NameStep, PortalsStep, Step
+from san_console.gui.wizards.create_target_luns import LunsStep
+from san_console.gui.wizards.create_target_parts import NameStep, PortalsStep, Step
 from san_console.gui.wizards.create_target_summary import SummaryStep
+
+MIN_HEIGHT_PX: Final = 580
+"""The longest step of the common case fits without scrolling."""
 
 STEP_TITLES: Final = (
     QT_TRANSLATE_NOOP("Table", "Name"),
@@ -39,7 +44,7 @@ class CreateTargetWizard(BaseDialog):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(self.tr("Create a target"), self.tr("Create target"), width_px=780, parent=parent)
-        self.setMinimumHeight(520)
+        self.setMinimumHeight(MIN_HEIGHT_PX)
         self._context = context
         self._on_created = on_created
         self.name = NameStep(context)
@@ -69,7 +74,7 @@ class CreateTargetWizard(BaseDialog):
         row.addWidget(Line(upright=True))
         self.stack = QStackedWidget()
         for step in self.steps:
-            self.stack.addWidget(step)
+            self.stack.addWidget(_scrolling(step))
             step.changed.connect(self._check)
         row.addWidget(self.stack, 1)
         self.content.addLayout(row, 1)
@@ -139,8 +144,9 @@ class CreateTargetWizard(BaseDialog):
         return LocalTarget(
             id=self.name.chosen(),
             alias=self.name.alias.text().strip(),
-            portal_groups=[PortalGroup(portals=self.portals.chosen())],
+            portal_groups=self.portals.groups(),
             luns=luns,
+            initiator_groups=self.access.groups(),
             access=[InitiatorAccess(subject=name) for name in names],
             mappings=[
                 Mapping(initiator=name, lun_id=lun.id, lun=number, read_only=lun.read_only)
@@ -166,3 +172,15 @@ class CreateTargetWizard(BaseDialog):
         if self._on_created is not None:
             self._on_created(target)
         self.finished_ok()
+
+
+def _scrolling(step: Step) -> QScrollArea:
+    """A step that is opened wide (all of a LUN, a second portal group) scrolls, instead of being pressed."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    step.setObjectName("scrolled")
+    area.setWidget(step)
+    return area

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QCheckBox, QComboBox, QPlainTextEdit, QRadioButton
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QRadioButton
 
+from san_console.api.serving_objects import InitiatorGroup
 from san_console.gui.context import Context
-from san_console.gui.models.subjects import ANYONE
+from san_console.gui.dialogs.initiator_group import read_members
+from san_console.gui.models.subjects import ANYONE, GROUP_PREFIX, check_group_name, read_subject
+from san_console.gui.widgets.candidates import CandidateList, candidates
+from san_console.gui.widgets.cards import horizontal
 from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.problems import InlineProblem
 from san_console.gui.wizards.create_target_parts import Step
 from san_console.names.display import visible
-from san_console.names.errors import NamesError
-from san_console.names.iscsi_name import normalise
 
 
 class AccessStep(Step):
@@ -22,34 +24,58 @@ class AccessStep(Step):
             self.tr("Initiators"), self.tr("Who sees the LUNs of this target, for reading and writing.")
         )
         self._context = context
-        self.named = QRadioButton(self.tr("Only these initiators"))
+        self.named = QRadioButton(self.tr("Only these: names, patterns with *, networks; one per line"))
         self.named.setChecked(True)
         self.anyone = QRadioButton(self.tr("Anyone who reaches a portal"))
         self.names = QPlainTextEdit()
         self.names.setProperty("mono", True)
-        self.names.setMaximumHeight(120)
+        self.names.setFixedHeight(88)
         self.names.setTabChangesFocus(True)
-        self.names.setAccessibleName(self.tr("Names of initiators, one per line"))
-        self.names.setPlaceholderText("iqn.2004-10.com.example.hosts:db-1\none name per line")
+        self.names.setAccessibleName(self.tr("Initiators, one per line"))
+        self.names.setPlaceholderText(
+            "iqn.2004-10.com.example.hosts:db-1\niqn.2004-10.com.example.hosts:esx-*\n10.20.0.0/16"
+        )
         engine = context.host.engine
-        self.own = QCheckBox(self.tr("This computer too, by its own initiator"))
         self._own_name = engine.initiator_name if engine is not None else ""
+        self.choices = CandidateList(
+            self.tr("Initiators to choose from"), candidates(context.host, [self._own_name]), rows_shown=3
+        )
+        self.own = QCheckBox(self.tr("This computer too, by its own initiator"))
+        self.grouped = QCheckBox(self.tr("As one group called"))
+        self.group = QLineEdit()
+        self.group.setAccessibleName(self.tr("Name of the group"))
+        self.group.setPlaceholderText(self.tr("cluster"))
+        self.group.setEnabled(False)
+        group_row = horizontal(gap=8)
+        group_row.addWidget(self.grouped)
+        group_row.addWidget(self.group, 1)
         self.warning = InlineProblem("notice")
         self.column.addWidget(self.named)
         self.column.addWidget(self.names)
+        self.column.addWidget(self.choices)
         self.column.addWidget(self.own)
+        self.column.addLayout(group_row)
         self.column.addSpacing(6)
         self.column.addWidget(self.anyone)
         self.column.addWidget(self.warning)
         self.column.addStretch(1)
+        self.choices.picked.connect(self._pick)
         self.own.toggled.connect(self.touch)
         self.names.textChanged.connect(self.touch)
+        self.group.textChanged.connect(self.touch)
+        self.grouped.toggled.connect(self._show)
         self.anyone.toggled.connect(self._show)
+
+    def _pick(self, subject: str) -> None:
+        lines = [line for line in self.names.toPlainText().splitlines() if line.strip()]
+        if subject not in lines:
+            self.names.setPlainText("\n".join([*lines, subject]))
 
     def _show(self) -> None:
         anyone = self.anyone.isChecked()
-        self.names.setEnabled(not anyone)
-        self.own.setEnabled(not anyone)
+        for widget in (self.names, self.choices, self.own, self.grouped):
+            widget.setEnabled(not anyone)
+        self.group.setEnabled(not anyone and self.grouped.isChecked())
         if anyone:
             self.warning.say(
                 self.tr("Every machine that reaches a portal can log in and write."),
@@ -60,21 +86,34 @@ class AccessStep(Step):
             self.warning.hide()
         self.touch()
 
+    def members(self) -> list[str]:
+        """Everybody who is named. Raises ValueError with a sentence."""
+        members = read_members(self.names.toPlainText())
+        if self.own.isChecked() and self._own_name:
+            members.append(read_subject(self._own_name).text)
+        return list(dict.fromkeys(members))
+
+    def groups(self) -> list[InitiatorGroup]:
+        """The group that is made, if one is. Raises ValueError."""
+        if self.anyone.isChecked() or not self.grouped.isChecked():
+            return []
+        return [InitiatorGroup(name=check_group_name(self.group.text().strip()), members=self.members())]
+
     def chosen(self) -> list[str]:
-        """Raises InvalidName."""
+        """The rows of the new target. Raises ValueError."""
         if self.anyone.isChecked():
             return [ANYONE]
-        names = [normalise(line.strip()) for line in self.names.toPlainText().splitlines() if line.strip()]
-        if self.own.isChecked() and self._own_name:
-            names.append(normalise(self._own_name))
-        return list(dict.fromkeys(names))
+        made = self.groups()
+        return [f"{GROUP_PREFIX}{group.name}" for group in made] if made else self.members()
 
     def problem(self) -> str:
         try:
-            names = self.chosen()
-        except NamesError as error:
+            if not self.anyone.isChecked() and not self.members():
+                return self.tr("Name at least one initiator, or let anyone in.")
+            self.chosen()
+        except ValueError as error:
             return str(error)
-        return "" if names else self.tr("Name at least one initiator, or let anyone in.")
+        return ""
 
 
 class ChapStep(Step):

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import Final
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QWidget
 
-from san_console.api.serving_objects import LocalLun
-from san_console.gui import words
+from san_console.api.serving_objects import AccessState, PortalGroup
 from san_console.gui.context import Context
-from san_console.gui.dialogs.local_lun import LunFields
-from san_console.gui.widgets.buttons import Button, IconButton
-from san_console.gui.widgets.cards import Frame, clear, horizontal, vertical
-from san_console.gui.widgets.labels import ElidedLabel, PlainLabel, restyle
+from san_console.gui.dialogs.portal_group import STATES
+from san_console.gui.translation import translated
+from san_console.gui.widgets.cards import horizontal, vertical
+from san_console.gui.widgets.labels import PlainLabel, restyle
 from san_console.names.display import visible
 from san_console.names.errors import NamesError
 from san_console.names.iscsi_name import normalise, same_name
 from san_console.names.portal import ISCSI_PORT, Portal
-
-MAX_LUNS: Final = 32
-"""Of a new target; more are added on the page, where there is room to see them."""
 
 
 class Step(QWidget):
@@ -132,6 +126,7 @@ class PortalsStep(Step):
         self.line.setAccessibleName(self.tr("Other portals"))
         self.line.textChanged.connect(self.touch)
         self.column.addWidget(self.line)
+        self.column.addWidget(self._second_group())
         self.servers: dict[str, QCheckBox] = {}
         servers = [server for server in context.host.values("isns_servers") if server.address]
         if servers:
@@ -145,101 +140,66 @@ class PortalsStep(Step):
             self.column.addWidget(box)
         self.column.addStretch(1)
 
-    def _typed(self) -> list[str]:
+    def _second_group(self) -> QWidget:
+        """Hidden behind one tick: most targets have one group."""
+        holder = QWidget()
+        column = vertical(holder, gap=6)
+        self.second = QCheckBox(self.tr("A second portal group, for paths of another kind"))
+        self.second_line = QLineEdit()
+        self.second_line.setProperty("mono", True)
+        self.second_line.setPlaceholderText(f"10.21.0.5:{ISCSI_PORT}")
+        self.second_line.setAccessibleName(self.tr("Portals of the second group"))
+        self.second_state = QComboBox()
+        self.second_state.setAccessibleName(self.tr("State of the paths of the second group"))
+        for state, name, _meaning in STATES:
+            self.second_state.addItem(translated(name), state)
+        self.second_state.setCurrentIndex(self.second_state.findData("active/non-optimized"))
+        self._second_fields = QWidget()
+        row = horizontal(self._second_fields, gap=8)
+        row.addWidget(self.second_line, 1)
+        row.addWidget(self.second_state)
+        self._second_fields.hide()
+        column.addWidget(self.second)
+        column.addWidget(self._second_fields)
+        self.second.toggled.connect(self._second_fields.setVisible)
+        self.second.toggled.connect(self.touch)
+        self.second_line.textChanged.connect(self.touch)
+        self.second_state.currentIndexChanged.connect(self.touch)
+        return holder
+
+    def _typed(self, line: QLineEdit) -> list[str]:
         """Raises InvalidPortal."""
-        return [str(Portal.parse(word)) for word in self.line.text().replace(",", " ").split()]
+        return [str(Portal.parse(word)) for word in line.text().replace(",", " ").split()]
 
     def problem(self) -> str:
         try:
-            chosen = self.chosen()
+            chosen, second = self.chosen(), self.second_portals()
         except NamesError as error:
             return str(error)
-        return "" if chosen else self.tr("Choose at least one address.")
+        if not chosen:
+            return self.tr("Choose at least one address.")
+        if self.second.isChecked() and not second:
+            return self.tr("Write the portals of the second group, or take its tick away.")
+        if both := set(chosen) & set(second):
+            return self.tr("{portal} is in both groups.").format(portal=min(both))
+        return ""
+
+    def second_portals(self) -> list[str]:
+        """Of the second group; empty when there is none. Raises InvalidPortal."""
+        return list(dict.fromkeys(self._typed(self.second_line))) if self.second.isChecked() else []
+
+    def groups(self) -> list[PortalGroup]:
+        """Raises InvalidPortal."""
+        made = [PortalGroup(portals=self.chosen())]
+        if second := self.second_portals():
+            state: AccessState = self.second_state.currentData()
+            made.append(PortalGroup(tag=2, portals=second, access_state=state))
+        return made
 
     def chosen(self) -> list[str]:
         """Raises InvalidPortal."""
         ticked = [portal for portal, box in self.boxes.items() if box.isChecked()]
-        return list(dict.fromkeys([*ticked, *self._typed()]))
+        return list(dict.fromkeys([*ticked, *self._typed(self.line)]))
 
     def register_with(self) -> list[str]:
         return [address for address, box in self.servers.items() if box.isChecked()]
-
-
-class LunsStep(Step):
-    """A list of LUNs and the fields for one more."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "LUNs",
-            self.tr("What the target serves. Numbers go from 0 in this order; more can be added later."),
-        )
-        self._luns: list[LocalLun] = []
-        self.list = vertical(gap=6)
-        self.column.addLayout(self.list)
-        frame = Frame("code")
-        inner = vertical(frame, margin=12, gap=8)
-        self.fields = LunFields(suggested_name="disk0")
-        self.fields.changed.connect(self._fields_changed)
-        inner.addWidget(self.fields)
-        row = horizontal(gap=8)
-        self.hint = PlainLabel("", style="small", wrap=True)
-        row.addWidget(self.hint, 1)
-        self.add_button = Button(self.tr("Add this LUN"), self.add, icon="plus")
-        row.addWidget(self.add_button)
-        inner.addLayout(row)
-        self.column.addWidget(frame)
-        self.column.addStretch(1)
-        self._fields_changed()
-
-    def _fields_changed(self) -> None:
-        problem = self.fields.problem()
-        taken = any(lun.name == self.fields.name.text().strip() for lun in self._luns)
-        if taken and not problem:
-            problem = self.tr("There is a LUN of this name already.")
-        self.hint.setText(problem)
-        self.add_button.setEnabled(not problem and len(self._luns) < MAX_LUNS)
-        self.changed.emit()
-
-    def add(self) -> None:
-        self._luns.append(self.fields.lun())
-        self.fields.name.setText(f"disk{len(self._luns)}")
-        self.fields.path.line.clear()
-        self._show()
-
-    def _remove(self, lun: LocalLun) -> None:
-        self._luns.remove(lun)
-        self._show()
-
-    def _show(self) -> None:
-        clear(self.list)
-        for number, lun in enumerate(self._luns):
-            holder = QWidget()
-            row = horizontal(holder, gap=8)
-            size = words.size(lun.size_bytes) if lun.size_bytes else self.tr("as large as it is")
-            flags = self.tr(", read-only") if lun.read_only else ""
-            row.addWidget(PlainLabel(f"LUN {number}", style="strong"))
-            row.addWidget(
-                ElidedLabel(f"{lun.name} · {lun.kind} {lun.path} · {size}{flags}".replace("  ", " ")), 1
-            )
-            row.addWidget(
-                IconButton(
-                    "x",
-                    self.tr("Take out {name}").format(name=visible(lun.name, 64)),
-                    partial(self._remove, lun),
-                )
-            )
-            self.list.addWidget(holder)
-        self._fields_changed()
-        self.touch()
-
-    def problem(self) -> str:
-        if self._luns or not self.fields.problem():
-            return ""
-        return self.tr("Add at least one LUN. {problem}").format(problem=self.fields.problem())
-
-    def leave(self) -> None:
-        if not self._luns:
-            self.add()
-
-    def chosen(self) -> list[LocalLun]:
-        return list(self._luns)

@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QPlainTextEdit
 from san_console.api.serving_objects import LocalLun, LocalTarget
 from san_console.console.commands import quoted
 from san_console.gui import words
-from san_console.gui.models.subjects import ANYONE
-from san_console.gui.translation import translate
+from san_console.gui.dialogs.portal_group import state_name
+from san_console.gui.models.subjects import ANYONE, GROUP_PREFIX, subject_title
 from san_console.gui.widgets.buttons import Button
 from san_console.gui.widgets.cards import horizontal
 from san_console.gui.widgets.key_values import KeyValues, Pair
@@ -28,24 +28,35 @@ def lun_spec(lun: LocalLun) -> str:
             options.append(f"size={lun.size_bytes}")
     if lun.block_bytes != 512:
         options.append(f"block={lun.block_bytes}")
-    options += [
-        text
-        for text, on in (("ro", lun.read_only), (translate("create_target_summary", "thin"), lun.thin))
-        if on
-    ]
+    if lun.physical_block_bytes:
+        options.append(f"physical={lun.physical_block_bytes}")
+    if lun.read_only:
+        options.append("ro")
+    if lun.thin:
+        options.append("thin")
+    if lun.thin and lun.soft_threshold_percent:
+        options.append(f"threshold={lun.soft_threshold_percent}")
+    if not lun.write_cache:
+        options.append("wce=off")
     return ",".join([f"{lun.kind}:{place}", *options])
 
 
 def serve_command(target: LocalTarget) -> str:
     """`san-console target serve …`. Raises ValueError where a name cannot stand in a command."""
     words_ = ["san-console", "target", "serve", "--name", target.id]
-    for portal in target.portals:
-        words_ += ["--portal", portal]
+    several = len(target.portal_groups) > 1
+    for group in target.portal_groups:
+        for portal in group.portals:
+            words_ += ["--portal", f"{portal},{group.tag}" if several else portal]
+        if group.access_state != "active/optimized":
+            words_ += ["--access-state", f"{group.tag}={group.access_state}"]
     for lun in target.luns:
         words_ += ["--lun", lun_spec(lun)]
-    for name in target.initiators:
-        if name != ANYONE:
-            words_ += ["--acl", name]
+    members = {f"{GROUP_PREFIX}{group.name}": group.members for group in target.initiator_groups}
+    for subject in target.initiators:
+        for name in members.get(subject, [subject]):
+            if name != ANYONE:
+                words_ += ["--acl", name]
     return quoted(words_)
 
 
@@ -85,8 +96,13 @@ class SummaryStep(Step):
         )
         pairs = [
             Pair(self.tr("Name"), target.id, mono=True, wrap=True),
-            Pair(self.tr("Portals"), ", ".join(target.portals), mono=True, wrap=True),
         ]
+        for group in target.portal_groups:
+            several = len(target.portal_groups) > 1
+            label = self.tr("Group {tag}").format(tag=group.tag) if several else self.tr("Portals")
+            pairs.append(Pair(label, ", ".join(group.portals), mono=True, wrap=True))
+            if group.access_state != "active/optimized":
+                pairs.append(Pair("", state_name(group.access_state)))
         for number, lun in enumerate(target.luns):
             size = words.size(lun.size_bytes) if lun.size_bytes else self.tr("as large as it is")
             extra = self.tr(" · will be created when missing") if lun.create else ""
@@ -95,7 +111,7 @@ class SummaryStep(Step):
         who = (
             self.tr("anyone")
             if open_to_all
-            else ", ".join(words.short_name(name) for name in target.initiators)
+            else ", ".join(subject_title(name, target.initiator_groups) for name in target.initiators)
         )
         unproved = not target.identity_ids
         pairs += [
