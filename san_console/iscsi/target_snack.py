@@ -104,12 +104,14 @@ class SnackKeeper:
             self._release_oldest()
 
     def _release_oldest(self) -> None:
-        for pdu in self._numbered.values():
+        for stat_sn, pdu in list(self._numbered.items()):
             if self._kept_bytes <= MAX_KEPT_BYTES:
                 return
             if pdu.sent is not None:
                 self._kept_bytes -= pdu.sent.kept_bytes
                 pdu.sent.release()
+            elif pdu.data:  # a ping that was sent back may be as long as a read
+                self._forget(stat_sn)
 
     def _send_data(self, sent: SentData, first: int, end: int) -> None:
         session = self._session
@@ -214,16 +216,18 @@ class SnackKeeper:
                 )
 
     def _status(self, request: SnackRequest, frame: Frame) -> None:
-        if not request.beg_run and not request.run_length:
-            numbers = list(self._numbered)
+        first, count = request.beg_run, request.run_length
+        if not first and not count:
+            first = self._exp_stat_sn
+            count = serial.diff(self._connection.stat_sn, first)
         else:
-            sent = serial.diff(self._connection.stat_sn, request.beg_run)
-            if sent <= 0 or request.run_length > sent or serial.lt(request.beg_run, self._exp_stat_sn):
+            sent = serial.diff(self._connection.stat_sn, first)
+            if sent <= 0 or count > sent or serial.lt(first, self._exp_stat_sn):
                 self._refuse(frame, 0)
                 return
-            # What is there bounds the work, not what is asked for.
-            count = min(request.run_length or sent, len(self._numbered) + 1)
-            numbers = [serial.add(request.beg_run, ahead) for ahead in range(count)]
+            count = count or sent
+        # What is there bounds the work, not what is asked for.
+        numbers = [serial.add(first, ahead) for ahead in range(min(count, len(self._numbered) + 1))]
         if not all(number in self._numbered and self._whole(self._numbered[number]) for number in numbers):
             self._connection.reject(REJECT_SNACK, frame.bhs)
             return

@@ -508,6 +508,20 @@ def test_memory_is_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) 
     assert one.connection.snacks.kept_bytes == 0
 
 
+def test_pings_that_nobody_acknowledges_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_snack, "MAX_KEPT_BYTES", 20000)
+    one = initiator(peer_max_recv_data_segment_bytes=8192)
+    assert one.connection.snacks is not None
+    for _ in range(6):
+        ping = NopOut(immediate=True, itt=one.next_itt(), cmd_sn=one.cmd_sn)
+        assert len(one.feed(one.bytes_of(ping.pack(8192), bytes(8192)))) == 1
+        assert one.connection.snacks.kept_bytes <= 20000
+    assert reason(snack(one, o.SNACK_STATUS)) == o.REJECT_SNACK  # all of them, and the oldest is gone
+    assert [data for _, data in snack(one, o.SNACK_STATUS, beg_run=6, run_length=1)] == [bytes(8192)]
+    acknowledge(one)
+    assert one.connection.snacks.kept_bytes == 0
+
+
 def test_the_number_of_kept_pdus_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_snack, "MAX_KEPT_PDUS", 3)
     one = initiator()
