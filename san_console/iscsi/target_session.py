@@ -255,8 +255,10 @@ class TargetSession:
         logical unit has finished with the last of them; data that is still on its way to them is dropped
         (§4.2.3.3 a, §4.2.3.4 c).
         """
-        tasks = [task for task in self.tasks_of(lun) if task is not but and task.state != ABORTED]
-        running = [task for task in tasks if task.state == RUNNING]
+        here = [task for task in self.tasks_of(lun) if task is not but]
+        tasks = [task for task in here if task.state != ABORTED]
+        # What was aborted before and is still with the unit may write as late as the others.
+        running = [task for task in here if task.state == RUNNING or task.with_unit]
         if self.fast_abort:
             for connection in self.connections.values():
                 if any(task.connection is connection for task in tasks):

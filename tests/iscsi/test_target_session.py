@@ -109,6 +109,18 @@ def test_the_task_that_asks_is_spared() -> None:
     assert [type(p) for p, _ in one.answers()] == [ScsiDataIn]
 
 
+def test_what_was_aborted_before_and_is_still_with_the_unit_is_waited_for() -> None:
+    """It may write as late as what is aborted now."""
+    one = busy()
+    one.feed(one.read(4))
+    done: list[int] = []
+    one.session.abort_set(0, report=False, then=lambda: done.append(1))
+    one.session.abort_set(0, report=False, then=lambda: done.append(2))
+    assert done == []
+    one.unit.finish(one.unit.running[0])
+    assert done == [1, 2]
+
+
 def test_an_abort_of_nothing_is_done_at_once() -> None:
     one = busy()
     one.feed(one.read(4))
