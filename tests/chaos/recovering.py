@@ -89,7 +89,6 @@ class Path:
     """One connection, through the link. StatSN counts here without end."""
 
     def __init__(self, initiator: RecoveringInitiator, connection: Connection) -> None:
-        assert len(connection.framer) == 0
         self.cid = connection.cid
         self.alive = True
         self.exp_stat_sn = self.shown = connection.exp_stat_sn
@@ -105,6 +104,9 @@ class Path:
     async def run(self) -> None:
         """Receive until the connection breaks."""
         reader = self._connection._reader
+        self._hear()  # what came together with the login response
+        if len(self._framer):
+            self.cut()  # and half a PDU: the link wants whole ones
         try:
             while True:
                 self._in.carry(await self._initiator.link.read_pdu(reader))
@@ -142,16 +144,18 @@ class Path:
         room = self._framer.writable()
         room[: len(raw)] = raw
         self._framer.wrote(len(raw))
+        if not self._hear():
+            self.cut()  # a damaged header: the stream cannot be followed
+
+    def _hear(self) -> bool:
+        """Take the PDUs that are there whole. False when something else is left."""
         try:
-            frame = self._framer.next_frame()
-            if frame is None:
-                self.cut()  # damaged lengths: the stream cannot be followed
-                return
-            pdu = parse(frame.bhs)
+            while (frame := self._framer.next_frame()) is not None:
+                pdu = parse(frame.bhs)
+                self._initiator.received(self, pdu, bytes(frame.data), frame.data_digest_ok)
         except RemoteProtocolError:
-            self.cut()
-            return
-        self._initiator.received(self, pdu, bytes(frame.data), frame.data_digest_ok)
+            return False
+        return not len(self._framer)
 
     # StatSN
 

@@ -1,0 +1,327 @@
+"""Commands that are ended while the medium is slow: nothing of them may land, or be answered, afterwards.
+
+Ended by task management from two initiators at once; and by an initiator that is gone and logs in again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from san_console.iscsi import opcodes as o
+from san_console.scsi import cdb
+from san_console.scsi import opcodes as op
+from san_console.scsi.persistent_reservations import WRITE_EXCLUSIVE, Request
+from san_console.scsi.persistent_reservations_data import build_out
+from san_console.target.config import BackstoreSpec, LunConfig, TargetLimits
+from tests.chaos.load import LONGER, SEED
+from tests.chaos.slow_disk import SlowDisk
+from tests.chaos.stamps import BLOCK_BYTES, Ledger
+from tests.chaos.talker import Talker, Write
+from tests.target.raw_initiator import Served, config, until
+
+pytestmark = pytest.mark.conformance
+
+BLOCKS = 4096
+SLOT_BLOCKS = 64
+LONGEST_S = 0.02
+UNDER_WAY = 16  # from each of two initiators
+STORMS = 25
+RETURNS = 20
+ISIDS = [bytes.fromhex("8012345678a0"), bytes.fromhex("8012345678b0")]
+SETS = {o.TMF_ABORT_TASK_SET, o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
+OF_ALL = {o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
+# SAM-5: COMMANDS CLEARED BY ANOTHER INITIATOR; the resets
+ENDED_BY_OTHERS = {(0x2F, 0x00), (0x29, 0x02), (0x29, 0x03)}
+KEY = 0xABCDEF
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST
+
+
+def served_file(folder: Path) -> Served:
+    spec = BackstoreSpec("file", str(folder / "disk"), BLOCKS * BLOCK_BYTES, create=True)
+    # Bursts so short that some writes need several R2Ts.
+    limits = TargetLimits(max_burst_bytes=8192, first_burst_bytes=4096, max_outstanding_r2t=2)
+    return Served(config(luns=[LunConfig("a", "a", spec)], limits=limits))
+
+
+def begin(talker: Talker, slots: list[int], rng: random.Random) -> list[Write]:
+    """UNDER_WAY writes, each in a slot of its own."""
+    return [
+        talker.write(
+            slots.pop() * SLOT_BLOCKS,
+            rng.choice((1, 2, 8, 8, 24, SLOT_BLOCKS)),
+            immediate_bytes=rng.choice((0, BLOCK_BYTES, 4096)),
+        )
+        for _ in range(UNDER_WAY)
+    ]
+
+
+class Storm:
+    """Two initiators that end each other's commands."""
+
+    def __init__(self, talkers: list[Talker], disk: SlowDisk, rng: random.Random) -> None:
+        self.talkers = talkers
+        self.disk = disk
+        self.functions: Counter[str] = Counter()
+        self.responses: Counter[int] = Counter()
+        self.ended = 0
+        self._rng = rng
+
+    async def once(self) -> None:
+        """32 writes, functions in the middle of them, and what they have to leave behind."""
+        rng = self._rng
+        slots = list(range(BLOCKS // SLOT_BLOCKS))
+        rng.shuffle(slots)
+        for talker in self.talkers:
+            begin(talker, slots, rng)
+        await asyncio.gather(*(talker.ping() for talker in self.talkers))
+        wanted: list[tuple[Talker, int]] = []
+        for talker in self.talkers:
+            kinds = (o.TMF_ABORT_TASK, o.TMF_ABORT_TASK, *sorted(SETS))
+            wanted += [(talker, rng.choice(kinds)) for _ in range(rng.randrange(4))]
+        await asyncio.gather(*(self._function(talker, number) for talker, number in wanted))
+        ended_by: dict[Talker, set[Talker]] = {
+            talker: {one for one, number in wanted if number in OF_ALL and one is not talker}
+            for talker in self.talkers
+        }
+        for talker in self.talkers:
+            await talker.ping()
+            if any(number in OF_ALL for _, number in wanted):
+                self._conclude(talker, list(talker.pending.values()))
+            await talker.quiet()
+            told = await talker.attentions()
+            resets = any(number == o.TMF_LOGICAL_UNIT_RESET for _, number in wanted)
+            assert set(told) <= ENDED_BY_OTHERS, told
+            if resets:
+                assert told
+            elif not ended_by[talker]:
+                assert told == []
+
+    async def _function(self, talker: Talker, number: int) -> None:
+        await asyncio.sleep(self._rng.uniform(0, LONGEST_S))  # at any moment of the writes
+        victim = self._rng.choice(list(talker.pending.values()) or [None])
+        if number == o.TMF_ABORT_TASK and victim is None:
+            return
+        mine = list(talker.pending.values())
+        response = await talker.function(number, victim if number == o.TMF_ABORT_TASK else None)
+        self.functions[o.TMF_FUNCTION_NAMES[number]] += 1
+        self.responses[response] += 1
+        assert response == 0 or (number == o.TMF_ABORT_TASK and response == o.TMF_TASK_DOES_NOT_EXIST)
+        if number == o.TMF_ABORT_TASK:
+            assert victim is not None
+            self._conclude(talker, [victim])
+        else:
+            self._conclude(talker, mine)
+        if number in OF_ALL:
+            # An answer may be on its way to the other one; on the medium it is over for it as well.
+            for other in self.talkers:
+                self.disk.over |= {write.generation for write in other.pending.values()}
+
+    def _conclude(self, talker: Talker, writes: list[Write]) -> None:
+        for write in writes:
+            if talker.pending.pop(write.itt, None) is not None:
+                self.ended += 1
+                talker.concluded.add(write.itt)
+                self.disk.over.add(write.generation)
+
+
+async def test_no_write_of_an_ended_command_lands_after_the_response(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print(f"chaos seed {SEED}: SAN_CHAOS_SEED={SEED} makes the same faults again")
+    rng = random.Random(SEED)
+    disk = SlowDisk(monkeypatch, rng, LONGEST_S)
+    ledger = Ledger(BLOCKS, SEED)
+    async with served_file(tmp_path) as served:
+        talkers = [Talker(await served.login(isid=isid), ledger, number) for number, isid in enumerate(ISIDS)]
+        for talker in talkers:
+            await talker.attentions()
+        storm = Storm(talkers, disk, rng)
+        for _ in range(STORMS * LONGER):
+            await storm.once()
+        await until(lambda: not disk.under_way)
+        for talker in talkers:
+            await talker.close()
+    assert disk.late == []
+    assert all(count == 1 for count in disk.landed.values())
+    ledger.check(0, (tmp_path / "disk").read_bytes())
+    good = sum(talker.statuses[0] for talker in talkers)
+    issued = STORMS * LONGER * 2 * UNDER_WAY
+    assert sum(talker.statuses.total() for talker in talkers) == good
+    assert good + storm.ended == issued
+    assert storm.ended > issued // 20
+    assert good > issued // 20
+    print(
+        f"{STORMS * LONGER} storms: {issued} writes, {storm.functions.total()} functions "
+        f"({dict(storm.functions)}; responses {dict(storm.responses)}), {good} writes acknowledged, "
+        f"{storm.ended} ended; landed after the response: 0, answered after it: 0, lost: nothing"
+    )
+
+
+async def test_a_disk_that_writes_late_all_the_same_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: a target that answers an abort before the unit has let go."""
+    rng = random.Random(SEED)
+    disk = SlowDisk(monkeypatch, rng, LONGEST_S)
+    ledger = Ledger(BLOCKS, SEED)
+    monkeypatch.setattr("san_console.iscsi.target_session.TargetSession.wait_for", _answer_at_once)
+    async with served_file(tmp_path) as served:
+        talker = Talker(await served.login(), ledger, 0)
+        await talker.attentions()
+        begin(talker, list(range(BLOCKS // SLOT_BLOCKS)), rng)
+        await talker.ping()
+        assert await talker.function(o.TMF_ABORT_TASK_SET) == 0
+        disk.over |= {write.generation for write in talker.pending.values()}
+        await until(lambda: not disk.under_way)
+        await talker.close()
+    assert disk.late
+    print(f"{len(disk.late)} late writes of a target that does not wait: found")
+
+
+def _answer_at_once(_: object, __: object, then: object, **___: object) -> None:
+    assert callable(then)
+    then()
+
+
+@pytest.mark.parametrize("how", ["RST", "FIN", "silence"])
+async def test_an_initiator_that_is_gone_in_the_middle_of_writes_and_logs_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its tasks end, it is told by a unit attention, its reservation stays, and no write of the old session
+    lands on one of the new.
+    """
+    rng = random.Random(SEED)
+    disk = SlowDisk(monkeypatch, rng, LONGEST_S)
+    ledger = Ledger(BLOCKS, SEED)
+    told: Counter[tuple[int, int]] = Counter()
+    ended = good = 0
+    rounds = RETURNS * LONGER
+    async with served_file(tmp_path) as served:
+        talker = Talker(await served.login(), ledger, 0)
+        await talker.attentions()
+        await _reserve(talker)
+        for _ in range(rounds):
+            slots = list(range(16 + UNDER_WAY))  # few: the same blocks again and again
+            rng.shuffle(slots)
+            begin(talker, slots, rng)
+            await talker.ping()
+            await asyncio.sleep(rng.uniform(0, LONGEST_S))  # at any moment of the writes
+            ended += len(talker.pending)
+            left = {write.generation for write in talker.pending.values()}
+            good += talker.statuses[0]
+            old = talker
+            if how != "silence":
+                _cut(old, reset=how == "RST")
+            talker = Talker(await served.login(), ledger, 0)
+            if how == "silence":
+                await until(old._receiving.done)  # session reinstatement has closed it
+            found = await talker.attentions()
+            assert (0x29, 0x07) in found, found  # I_T NEXUS LOSS OCCURRED
+            told.update(found)
+            status, keys = await talker.command(cdb.persistent_reserve_in(op.SA_READ_RESERVATION), read=4096)
+            assert (status, int.from_bytes(keys[8:16], "big")) == (0, KEY)
+            disk.over |= left  # the first write of the new session follows
+            slots = list(range(16 + UNDER_WAY))
+            begin(talker, slots, rng)
+            await talker.quiet()
+            for write in [one for one in old.pending.values() if not disk.landed[one.generation]]:
+                assert write.generation in disk.over
+            await old.close()
+        await until(lambda: not disk.under_way)
+        good += talker.statuses[0]
+        assert len(served.server.sessions()) == 1
+        await talker.close()
+    assert disk.late == []
+    assert all(count == 1 for count in disk.landed.values())
+    ledger.check(0, (tmp_path / "disk").read_bytes())
+    assert ended > rounds
+    print(
+        f"{rounds} initiators gone by {how}: {ended} writes ended, {good} acknowledged, attentions "
+        f"{dict(told)}; reservation kept each time; landed after the new session began: 0, lost: nothing"
+    )
+
+
+@pytest.mark.parametrize("how", ["LU reset", "clear task set", "preempt and abort"])
+async def test_a_survivor_that_fences_a_dead_initiator_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What a cluster does: one of two nodes is gone with writes at the medium, and the other one ends them.
+    They belong to no session any more, and must not land after the answer all the same.
+    """
+    rng = random.Random(SEED)
+    disk = SlowDisk(monkeypatch, rng, LONGEST_S)
+    ledger = Ledger(BLOCKS, SEED)
+    ended = 0
+    rounds = RETURNS * LONGER
+    async with served_file(tmp_path) as served:
+        survivor = Talker(await served.login(isid=ISIDS[0]), ledger, 0)
+        await survivor.attentions()
+        await _register(survivor, KEY)
+        for _ in range(rounds):
+            victim = Talker(await served.login(isid=ISIDS[1]), ledger, 1)
+            await victim.attentions()
+            await _register(victim, KEY + 1)
+            slots = list(range(16 + UNDER_WAY))
+            rng.shuffle(slots)
+            begin(victim, slots, rng)
+            await victim.ping()
+            _cut(victim, reset=True)
+            await until(lambda: len(served.server.sessions()) == 1)
+            left = {write.generation for write in victim.pending.values()}
+            ended += disk.under_way
+            await _fence(survivor, how)
+            disk.over |= left
+            begin(survivor, list(range(16 + UNDER_WAY)), rng)  # on the same blocks
+            await survivor.attentions()
+            await survivor.quiet()
+            await victim.close()
+        await until(lambda: not disk.under_way)
+        await survivor.close()
+    assert disk.late == []
+    ledger.check(0, (tmp_path / "disk").read_bytes())
+    assert ended > rounds
+    print(
+        f"{rounds} nodes gone and fenced by {how}: {ended} writes at the medium then; landed after the "
+        f"answer: 0; {survivor.statuses[0]} writes of the survivor acknowledged, lost: nothing"
+    )
+
+
+async def _fence(survivor: Talker, how: str) -> None:
+    if how == "preempt and abort":
+        data = build_out(Request(KEY, KEY + 1))
+        command = cdb.persistent_reserve_out(op.SA_PREEMPT_AND_ABORT, WRITE_EXCLUSIVE, len(data))
+        assert (await survivor.command(command, data=data))[0] == 0
+    else:
+        reset = how == "LU reset"
+        number = o.TMF_LOGICAL_UNIT_RESET if reset else o.TMF_CLEAR_TASK_SET
+        assert await survivor.function(number) == 0
+
+
+async def _register(talker: Talker, key: int) -> None:
+    data = build_out(Request(0, key))
+    out = cdb.persistent_reserve_out(op.SA_REGISTER_AND_IGNORE_EXISTING_KEY, 0, len(data))
+    assert (await talker.command(out, data=data))[0] == 0
+
+
+def _cut(talker: Talker, *, reset: bool) -> None:
+    sock = talker.raw.writer.get_extra_info("socket")
+    if reset:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    talker.raw.writer.transport.abort()
+
+
+async def _reserve(talker: Talker) -> None:
+    for action, request, type_ in (
+        (op.SA_REGISTER, Request(0, KEY), 0),
+        (op.SA_RESERVE, Request(KEY, 0), WRITE_EXCLUSIVE),
+    ):
+        data = build_out(request)
+        status, _ = await talker.command(cdb.persistent_reserve_out(action, type_, len(data)), data=data)
+        assert status == 0
