@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 NAME = "iqn.2026-11.org.example:disks"
 MIB = 1024 * 1024
+
+
+async def close_writers(writers: list[asyncio.StreamWriter]) -> None:
+    """Close the connections of a server that a test has made, and wait until their sockets are gone."""
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class Running:

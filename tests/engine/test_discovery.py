@@ -26,7 +26,7 @@ from san_console.api.methods import (
 )
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import IsnsServer, LocalTarget
-from tests.engine.running import NAME, Running, local_target, running
+from tests.engine.running import NAME, Running, close_writers, local_target, running
 from tests.peers import free_port
 
 pytestmark = pytest.mark.e2e
@@ -175,8 +175,7 @@ async def stranger(greeting: bytes) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for writer in writers:
-            writer.close()
+        await close_writers(writers)
         await server.wait_closed()
 
 

@@ -31,7 +31,7 @@ from san_console.api.methods import (
 )
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import LocalLun, LocalTarget, Mapping, TargetSession
-from tests.engine.running import MIB, NAME, Running, local_target, running
+from tests.engine.running import MIB, NAME, Running, close_writers, local_target, running
 
 pytestmark = pytest.mark.e2e
 
@@ -310,8 +310,7 @@ async def test_giving_up_a_login_leaves_nothing(tmp_path: Path) -> None:
         task.cancel()
         await host.until(lambda: not host.all("sessions", Session))
         await asyncio.gather(task, return_exceptions=True)
-        for writer in writers:
-            writer.close()
+        await close_writers(writers)
 
 
 async def test_a_changed_secret_counts_at_once_on_both_sides(tmp_path: Path) -> None:
@@ -378,8 +377,7 @@ async def test_a_login_under_way_can_be_logged_out(tmp_path: Path) -> None:
         with pytest.raises(ApiProblem) as caught:
             await task
         assert caught.value.code == "cancelled"
-        for writer in writers:
-            writer.close()
+        await close_writers(writers)
 
 
 async def test_many_logins_leave_no_descriptors_tasks_or_memory_behind(tmp_path: Path) -> None:
