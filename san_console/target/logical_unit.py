@@ -62,6 +62,8 @@ class LogicalUnit:
         self.device = DeviceState(write_cache=backstore.write_cache)
         self.device.on_change = self.refresh
         self.nexuses: set[UnitNexus] = set()
+        self.leaving: set[UnitNexus] = set()
+        """Nexuses that are gone, with aborted commands that the backstore has not finished yet."""
         self.seen_ports: dict[NexusId, None] = {}
         """I_T nexuses that were there before: they get "nexus loss" where a new one gets "power on"."""
         self.ranges = RangeLock(self._gate)
@@ -69,7 +71,7 @@ class LogicalUnit:
         self.reservations = Reservations(self)
         self._on_error = on_error
         self._told_at = -ERROR_INTERVAL_S
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     # Nexuses
 
@@ -163,9 +165,16 @@ class LogicalUnit:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    def join(self) -> None:
+        """The command that runs now, of another unit perhaps, works on this one: `settle` waits for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     async def settle(self) -> None:
         """Wait until no command is with the backstore; who calls this has seen to it that none begins."""
-        if self._running:
+        while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def close(self) -> None:

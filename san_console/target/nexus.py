@@ -150,18 +150,22 @@ class SessionNexus:
 
     def _unmap(self, lun: int) -> None:
         nexus = self.by_lun.pop(lun)
-        self._lose(nexus)
         del self.units[encode_lun_u64(lun)]
         if self.session is not None:
-            for task in self.session.tasks_of(encode_lun_u64(lun)):
-                self.session.abort(task)
+            self.session.abort_set(encode_lun_u64(lun), report=False)
+        self._lose(nexus)
 
-    @staticmethod
-    def _lose(nexus: UnitNexus) -> None:
-        """I_T nexus loss (SAM-5 §6.3.4)."""
-        nexus.unit.nexuses.discard(nexus)
-        nexus.unit.reservations.nexus_lost(nexus.id)
-        nexus.unit.device.prevented.discard(nexus)
+    def _lose(self, nexus: UnitNexus) -> None:
+        """I_T nexus loss (SAM-5 §6.3.4); its commands were aborted before."""
+        unit = nexus.unit
+        unit.nexuses.discard(nexus)
+        unit.reservations.nexus_lost(nexus.id)
+        unit.device.prevented.discard(nexus)
+        unfinished = [task for task in nexus.tasks() if task.with_unit]
+        if unfinished and self.session is not None:
+            # Who fences this initiator off, or resets the unit, has to wait for them all the same.
+            unit.leaving.add(nexus)
+            self.session.wait_for(unfinished, lambda: unit.leaving.discard(nexus), transfers_until=None)
 
     def close(self) -> None:
         """The session is over."""
@@ -187,6 +191,9 @@ class SessionNexus:
                 for number, nexus in other.by_lun.items():
                     if nexus.unit in units:
                         yield other.session, encode_lun_u64(number)
+        for nexus in [nexus for unit in units for nexus in unit.leaving]:
+            for session in {task.connection.session for task in nexus.tasks()}:
+                yield session, encode_lun_u64(nexus.lun)
 
     def reset(self, lun: int | None, function: int) -> None:
         for nexus in self._reached(lun):

@@ -222,7 +222,8 @@ class Reservations:
     async def _abort(self, preempted: Iterable[NexusId], sender: TargetTask) -> None:
         """End the commands of the preempted nexuses, all but this one (§5.13.11.5)."""
         left = set(preempted)
-        endings = [nexus.abort_tasks(sender) for nexus in self._unit.nexuses if nexus.id in left]
+        there = self._unit.nexuses | self._unit.leaving
+        endings = [nexus.abort_tasks(sender) for nexus in there if nexus.id in left]
         await asyncio.gather(*endings)
 
     # For the operator
