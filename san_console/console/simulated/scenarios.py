@@ -34,6 +34,7 @@ from san_console.api.serving_objects import (
 from san_console.console.simulated.demo_initiator import fill_initiator
 from san_console.console.simulated.demo_serving import engine_info, fill_host, fill_serving
 from san_console.console.simulated.demo_story import fill_story
+from san_console.console.simulated.large_serving import fill_large_serving
 from san_console.console.simulated.world import World
 
 LARGE_TARGETS: Final = 10_000
@@ -122,6 +123,7 @@ def _large(world: World, targets: int | None) -> None:
                 login=settings,
             ),
         )
+    fill_large_serving(world)
 
 
 def _hostile(world: World, targets: int | None) -> None:
