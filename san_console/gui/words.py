@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
@@ -153,6 +154,17 @@ def ago(seconds: float, *, short: bool = False) -> str:
 def amount(value: float) -> str:
     """A count with separators: `18,420`; `–` for nothing."""
     return f"{value:,.0f}" if value else NONE
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`0–3, 7`; `–` for none."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("–".join(map(str, part)) for part in parts) or NONE
 
 
 def short_name(iscsi_name: str) -> str:

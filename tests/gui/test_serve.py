@@ -56,6 +56,23 @@ def test_the_list_says_what_matters_of_each_target() -> None:
         assert bench.page.summary.text() == PROD
 
 
+def test_a_long_list_has_a_filter_and_a_short_one_has_none() -> None:
+    with open_page(ServePage) as bench:
+        assert not bench.page.filter.isVisible()
+    with open_page(ServePage, "large") as bench:
+        page = bench.page
+        assert page.filter.isVisible()
+        page.filter.setText("pool-0123")
+        assert [entry.title for entry in page.targets.entries()] == ["Pool 123"]
+        page.filter.setText("no such target")
+        assert page.targets.entries() == []
+        assert page.current() is None
+        page.select("iqn.2026-11.org.example:pool-0007")
+        bench.settle(0.3)
+        assert len(page.targets.entries()) == 1000
+        assert page.targets.current_id.endswith("pool-0007")
+
+
 def test_cells_show_access_and_number_and_can_be_heard() -> None:
     with open_page(ServePage) as bench:
         model = bench.page.mapping.model

@@ -49,3 +49,9 @@ def test_counts_and_names() -> None:
     assert words.ago(125) == "2 min ago"
     assert words.short_name("iqn.2026-11.org.example:prod-db") == "prod-db"
     assert words.short_name("naa.52004567ba64678d") == "naa.52004567ba64678d"
+
+
+def test_numbers_in_a_row_are_a_range() -> None:
+    assert words.ranges([]) == "–"
+    assert words.ranges([3]) == "3"
+    assert words.ranges([3, 0, 1, 2, 7, 9, 10]) == "0–3, 7, 9–10"

@@ -201,6 +201,8 @@ class UndoHistoryDialog(BaseDialog):
         self.accept_button.setProperty("kind", "destroy" if hurts(plan) else "primary")
         self.accept_button.style().unpolish(self.accept_button)
         self.accept_button.style().polish(self.accept_button)
+        # Where somebody is cut off, the key that comes by itself is Cancel.
+        (self.cancel_button if hurts(plan) else self.accept_button).setDefault(True)
         self.accept_button.setEnabled(True)
 
     def do(self) -> None:

@@ -49,6 +49,7 @@ class MappingDraft:
         self.base = target
         self._done: list[Edit] = []
         self._undone: list[Edit] = []
+        self._base_cells: dict[Cell, Mapping] = {}
         self._cells: dict[Cell, Mapping] = {}
         self._build()
 
@@ -65,11 +66,11 @@ class MappingDraft:
 
     def pending(self, initiator: str, lun_id: str) -> bool:
         """Whether the cell differs from what the engine has."""
-        return self._cells.get((initiator, lun_id)) != self._base_cells().get((initiator, lun_id))
+        return self._cells.get((initiator, lun_id)) != self._base_cells.get((initiator, lun_id))
 
     def changes(self) -> list[Edit]:
         """The cells that differ, in the order of the matrix."""
-        base = self._base_cells()
+        base = self._base_cells
         found = []
         for initiator in self.initiators:
             for lun in self.base.luns:
@@ -205,11 +206,9 @@ class MappingDraft:
 
     # inside
 
-    def _base_cells(self) -> dict[Cell, Mapping]:
-        return {(rule.initiator, rule.lun_id): rule for rule in self.base.mappings}
-
     def _build(self) -> None:
-        self._cells = self._base_cells()
+        self._base_cells = {(rule.initiator, rule.lun_id): rule for rule in self.base.mappings}
+        self._cells = dict(self._base_cells)
 
     def _is_read_only(self, lun_id: str) -> bool:
         return any(lun.id == lun_id and lun.read_only for lun in self.base.luns)
@@ -217,7 +216,7 @@ class MappingDraft:
     def _free_number(self, initiator: str, lun_id: str) -> int:
         """The number that the cell had, else the usual one of the LUN, else the lowest that is free."""
         taken = {rule.lun for rule in self._cells.values() if rule.initiator == initiator}
-        had = self._base_cells().get((initiator, lun_id))
+        had = self._base_cells.get((initiator, lun_id))
         usual = Counter(rule.lun for rule in self._cells.values() if rule.lun_id == lun_id)
         wishes = [had.lun] if had is not None else []
         wishes += [number for number, _count in usual.most_common()]

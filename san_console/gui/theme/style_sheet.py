@@ -152,6 +152,7 @@ QCheckBox::indicator:disabled, QRadioButton::indicator:disabled { background: $n
 """
 
 _VIEWS: Final = """
+QAbstractScrollArea::corner { background: transparent; border: none; }
 QAbstractItemView { background: transparent; border: none; outline: none; color: $text;
   selection-background-color: $accent_soft; selection-color: $text; }
 QTableView, QTreeView, QListView { alternate-background-color: transparent; }

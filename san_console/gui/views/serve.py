@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
@@ -13,7 +13,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.theme.tokens import GAP_PX
 from san_console.gui.translation import QT_TRANSLATE_NOOP
-from san_console.gui.views.page import Details, KeptSplitter, Page
+from san_console.gui.views.page import Details, FilterLine, KeptSplitter, Page
 from san_console.gui.views.serve_access import AccessTab
 from san_console.gui.views.serve_actions import add_initiator, add_lun, delete_target, set_enabled
 from san_console.gui.views.serve_documents import Documents
@@ -31,9 +31,20 @@ from san_console.gui.widgets.key_values import KeyValues
 from san_console.gui.widgets.labels import ElidedLabel
 from san_console.gui.widgets.menus import add_action, popup
 from san_console.gui.widgets.problems import InlineProblem
-from san_console.gui.widgets.side_list import SideList
+from san_console.gui.widgets.side_list import Entry, SideList
 from san_console.gui.wizards.create_target import CreateTargetWizard
 from san_console.names.display import visible
+
+UNFILTERED: Final = 8
+"""So many targets are found without a filter."""
+
+MAX_WIDGET_PX: Final = 16_777_215
+"""Qt's QWIDGETSIZE_MAX: no limit."""
+
+
+def _fits(entry: Entry, wanted: list[str]) -> bool:
+    text = f"{entry.id} {entry.title} {entry.detail} {entry.tag}".lower()
+    return all(word in text for word in wanted)
 
 
 class ServePage(Page):
@@ -57,6 +68,10 @@ class ServePage(Page):
         self.file_button.setAccessibleName(self.tr("Export, apply a file, undo"))
         self.set_actions(self.file_button, self.lun_button, self.initiator_button, self.create_button)
         self.targets = SideList(self.tr("Served targets"))
+        self.filter = FilterLine(self.tr("Filter targets"))
+        self.filter.setMinimumWidth(0)
+        self.filter.setMaximumWidth(MAX_WIDGET_PX)
+        self.filter.textChanged.connect(lambda _text: self._fill())
         self.targets.chosen.connect(lambda _identifier: self._show_target())
         self.targets.delete_asked.connect(self.delete)
         self.targets.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -107,6 +122,7 @@ class ServePage(Page):
         holder = QWidget()
         column = vertical(holder, gap=GAP_PX)
         card = Card(margin=6)
+        card.body.addWidget(self.filter)
         card.body.addWidget(self.targets)
         column.addWidget(card, 1)
         facts = Card()
@@ -136,6 +152,7 @@ class ServePage(Page):
 
     def select(self, identifier: str) -> None:
         session = self.host.get("target_sessions", identifier)
+        self.filter.clear()
         if isinstance(session, TargetSession):
             self.targets.select_id(session.target)
             self.details.open("sessions")
@@ -147,7 +164,7 @@ class ServePage(Page):
             self.targets.select_id(identifier)
 
     def focus_filter(self) -> None:
-        self.targets.setFocus()
+        (self.filter if self.filter.isVisible() else self.targets).setFocus()
 
     # the list
 
@@ -157,10 +174,14 @@ class ServePage(Page):
             if session.session_type == "normal":
                 counts[session.target] = counts.get(session.target, 0) + 1
         entries = [entry_of(target, counts.get(target.id, 0)) for target in self.host.values("local_targets")]
+        some = bool(entries)
+        self.filter.setVisible(len(entries) > UNFILTERED or bool(self.filter.text()))
+        if wanted := self.filter.text().strip().lower().split():
+            entries = [one for one in entries if _fits(one, wanted)]
         self.targets.show_entries(entries)
-        self.stack.setCurrentIndex(0 if entries else 1)
+        self.stack.setCurrentIndex(0 if some else 1)
         for button in (self.lun_button, self.initiator_button):
-            enable(button, bool(entries), self.tr("Create a target first"))
+            enable(button, some, self.tr("Create a target first"))
 
     def current(self) -> LocalTarget | None:
         found = self.host.get("local_targets", self.targets.current_id)

@@ -17,7 +17,7 @@ from san_console.gui.context import Context
 from san_console.gui.dialogs.review import ReviewDialog
 from san_console.gui.models.mapping_matrix import MappingDraft
 from san_console.gui.models.matrix_model import MatrixModel
-from san_console.gui.models.subjects import connected, groups_of, subject_title
+from san_console.gui.models.subjects import connected, groups_of, means_many, subject_title
 from san_console.gui.views.page import DetailTab
 from san_console.gui.views.serve_changes import consequence_text, propose, undo
 from san_console.gui.views.serve_pending import PendingBar, WhoCard
@@ -229,4 +229,6 @@ class MappingTab(DetailTab):
         sessions = connected(draft.base.initiators, self._sessions_of(draft.base), groups_of(draft.base)).get(
             name, []
         )
-        self.who.show_row(draft, name, lun, sessions[0].address if sessions else "")
+        # Initiators of a row that means several come from several places.
+        address = sessions[0].address if sessions and not means_many(name) else ""
+        self.who.show_row(draft, name, lun, address)

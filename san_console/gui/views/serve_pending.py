@@ -23,6 +23,8 @@ from san_console.names.display import visible
 
 MAX_LINES_SHOWN: Final = 3
 MAX_NAMES_SHOWN: Final = 4
+MAX_LUNS_SHOWN: Final = 6
+"""More are on the tab Access, where there is room for a table."""
 
 
 class PendingBar(Frame):
@@ -116,8 +118,11 @@ class WhoCard(Card):
             if name == ANYONE
             else subject_title(name, draft.base.initiator_groups)
         )
-        if address and not means_many(name):
+        if address:
             who = self.tr("{who} from {address}").format(who=who, address=address)
+        if len(parts) > MAX_LUNS_SHOWN:
+            left = len(parts) - MAX_LUNS_SHOWN
+            parts[MAX_LUNS_SHOWN:] = [self.tr("and {left} more").format(left=left)]
         sees = ", ".join(parts) if parts else self.tr("no LUN")
         if means_many(name) and name != ANYONE:
             return self.tr("{who}: each sees at least {sees}.").format(who=who, sees=sees)

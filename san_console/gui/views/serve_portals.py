@@ -109,7 +109,6 @@ class PortalsTab(TablePart):
             if rows
             else ""
         )
-        self.failure.show_problem(self.target.problem if self.target is not None else None)
         self.chosen()
 
     def chosen(self) -> None:

@@ -113,7 +113,7 @@ def session_columns(rate_of: RateOf, now: Callable[[], float]) -> list[Column]:
             translate("serve_sessions", "From"),
             lambda one: one.address,
             mono=True,
-            width=142,
+            width=126,
         ),
         Column(
             "portal",
@@ -128,7 +128,7 @@ def session_columns(rate_of: RateOf, now: Callable[[], float]) -> list[Column]:
             translate("serve_sessions", "Proved by"),
             lambda one: one.auth,
             muted=True,
-            width=150,
+            width=140,
         ),
         Column(
             "digests",
@@ -138,7 +138,7 @@ def session_columns(rate_of: RateOf, now: Callable[[], float]) -> list[Column]:
             width=76,
             hidden=True,
         ),
-        Column("luns", "LUNs", lambda one: ", ".join(map(str, one.luns)) or words.NONE, width=66),
+        Column("luns", "LUNs", lambda one: words.ranges(one.luns), width=60),
         Column(
             "connections",
             translate("serve_sessions", "Connections"),
@@ -184,6 +184,7 @@ def session_columns(rate_of: RateOf, now: Callable[[], float]) -> list[Column]:
             right=True,
             live=True,
             width=70,
+            hidden=True,
         ),
         Column(
             "since",

@@ -79,7 +79,7 @@ class SummaryStep(Step):
         self.command.setReadOnly(True)
         self.command.setProperty("mono", True)
         self.command.setAccessibleName(self.tr("Equivalent command"))
-        self.command.setMaximumHeight(84)
+        self.command.setFixedHeight(104)
         self.command.setTabChangesFocus(True)
         self.column.addWidget(self.command)
         self.column.addStretch(1)
