@@ -101,6 +101,11 @@ async def _no_tasks(but: TargetTask) -> None:
     """A nexus without a session has none."""
 
 
+async def _failed(fault: Exception) -> Buffer:
+    """The result of a handler that has failed at once."""
+    raise fault
+
+
 NO_PORT = InitiatorPort("", bytes(6))
 
 
@@ -269,10 +274,12 @@ class UnitNexus:
             )
             return
         try:
-            result = self._commands[task.cdb[0]].run(self, task)
+            result = self._start(task)
         except CheckCondition as answer:
             self._refuse(task, answer)
             return
+        except Exception as fault:
+            result = _failed(fault)  # ours: `_finish` answers, and lets the loop's handler hear of it
         if isinstance(result, (bytes, bytearray, memoryview)):
             task.complete(GOOD, result)
         else:
@@ -287,8 +294,14 @@ class UnitNexus:
             return
         await self._finish(task, self._begin(task), hold)
 
+    def _start(self, task: TargetTask) -> Result:
+        if not self._may_write:
+            # While it waited for its data or its turn, it may have been fenced off, or the medium taken away.
+            self.check_access(task.cdb)
+        return self._commands[task.cdb[0]].run(self, task)
+
     async def _begin(self, task: TargetTask) -> Buffer:
-        result = self._commands[task.cdb[0]].run(self, task)
+        result = self._start(task)
         return result if isinstance(result, (bytes, bytearray, memoryview)) else await result
 
     async def _finish(self, task: TargetTask, result: Coroutine[Any, Any, Buffer], hold: Hold | None) -> None:

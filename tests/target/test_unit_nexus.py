@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from san_console.iscsi.target_task import ABORTED
 from san_console.scsi import cdb, sense
 from san_console.scsi import opcodes as op
 from san_console.scsi.sense import parse
-from san_console.scsi.status import CHECK_CONDITION, GOOD
+from san_console.scsi.status import CHECK_CONDITION, GOOD, RESERVATION_CONFLICT
 from san_console.target.config import MappingRule
+from san_console.target.units import go_offline
 from tests.target.hosts import Array, Host, Task
+from tests.target.nodes import HeldWrites, Node
 
 READ, WRITE = cdb.read_10(0, 1), cdb.write_10(0, 1)
 BLOCK = b"x" * 512
@@ -237,3 +240,72 @@ async def test_counting_by_compare_and_write_loses_nothing(tmp_path: Path) -> No
     assert int.from_bytes((await hosts[0].run(cdb.read_10(5, 1)))[:8], "big") == 20 * len(hosts)
     assert not array.unit.busy
     await array.close()
+
+
+# What was allowed when a command came may not be any more when its data is there, or its turn
+
+
+def go(array: Array, _: Node) -> None:
+    go_offline(array.unit, "it was taken offline")
+
+
+def protect(array: Array, _: Node) -> None:
+    array.unit.device.stopped = True
+    array.unit.refresh()
+
+
+@pytest.mark.parametrize("change", [go, protect])
+async def test_a_write_whose_data_comes_late_is_looked_at_again(array: Array, change: object) -> None:
+    node = Node(array, "a")
+    node.send(WRITE, BLOCK[:256], edtl=512)
+    assert callable(change)
+    change(array, node)
+    node.rest(BLOCK[256:], 256)
+    assert await node.statuses() == [CHECK_CONDITION]
+    assert bytes(await array.unit.backstore.read(0, 512)) == bytes(512)
+
+
+async def test_nothing_of_a_preempted_initiator_is_written_afterwards(array: Array) -> None:
+    a, b = Node(array, "a"), Node(array, "b")
+    assert await a.reserve_out(op.SA_REGISTER, 0, 1) == [GOOD]
+    assert await a.reserve_out(op.SA_RESERVE, 1, 0, 5) == [GOOD]
+    assert await b.reserve_out(op.SA_REGISTER, 0, 2) == [GOOD]
+    a.send(WRITE, BLOCK[:256], edtl=512)
+    assert await b.reserve_out(op.SA_PREEMPT, 2, 1, 5) == [GOOD]
+    a.rest(BLOCK[256:], 256)
+    assert await a.statuses() == [RESERVATION_CONFLICT]
+    assert bytes(await array.unit.backstore.read(0, 512)) == bytes(512)
+
+
+async def test_two_that_wait_for_their_turn_do_not_both_get_the_reservation(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = (Node(array, name) for name in "abc")
+    held = HeldWrites(monkeypatch, array.unit.backstore, c)
+    c.send(WRITE, BLOCK)
+    await held.begun.wait()
+    c.send(WRITE, BLOCK, ordered=True)
+    a.send(bytes([op.RESERVE_6, 0, 0, 0, 0, 0]))
+    b.send(bytes([op.RESERVE_6, 0, 0, 0, 0, 0]))
+    assert await a.statuses() == []
+    held.go_on.set()
+    assert (await a.statuses(), await b.statuses()) == ([GOOD], [RESERVATION_CONFLICT])
+    assert await c.statuses() == [GOOD, GOOD]
+
+
+async def test_a_handler_that_fails_at_once_leaves_no_task_behind(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    node = Node(array, "a")
+    monkeypatch.setattr(array.unit.backstore, "write_nowait", broken)
+    node.send(cdb.write_10(0, 1, fua=True), BLOCK)
+    assert await node.statuses() == [CHECK_CONDITION]
+    assert node.session.quiet
+    gc.collect()  # asyncio tells of an exception that nobody has asked for when it forgets the task
+    assert [type(fault) for fault in faults] == [MemoryError]
