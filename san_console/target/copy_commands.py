@@ -130,6 +130,8 @@ async def _copy(
 ) -> Buffer:
     try:
         reached = [_resolve(nexus, cscd) for cscd in wanted.cscds]
+        for one in reached:
+            one.unit.join()
         for segment in wanted.segments:
             await _copy_segment(reached, segment, task, record)
             record.segments += 1
@@ -154,13 +156,11 @@ def _resolve(nexus: UnitNexus, cscd: codec.Cscd) -> UnitNexus:
     raise CheckCondition(COPY_TARGET_NOT_REACHABLE)
 
 
-_A_WRITE = bytes((op.WRITE_16, *bytes(15)))
-
-
-def _may(nexus: UnitNexus, opcode: int, lba: int, blocks: int) -> None:
-    """A copy may do what READ and WRITE of the same initiator could do, and no more."""
+def _may(nexus: UnitNexus, opcode: int) -> None:
+    """A copy may do what READ and WRITE of the same initiator could do, as long as it is there."""
+    if nexus not in nexus.unit.nexuses or nexus.unit.device.closing:
+        raise CheckCondition(COPY_TARGET_NOT_REACHABLE)
     nexus.check_access(bytes((opcode, *bytes(15))))
-    in_range(nexus, lba, blocks)
     if opcode == op.WRITE_16:
         writable(nexus)
 
@@ -180,8 +180,10 @@ async def _copy_segment(
     ):
         raise CheckCondition(COPY_SEGMENT_FAILED)
     try:
-        _may(source, op.READ_16, segment.source_lba, length // source.unit.block_bytes)
-        _may(destination, op.WRITE_16, segment.destination_lba, length // destination.unit.block_bytes)
+        _may(source, op.READ_16)
+        _may(destination, op.WRITE_16)
+        in_range(source, segment.source_lba, length // source.unit.block_bytes)
+        in_range(destination, segment.destination_lba, length // destination.unit.block_bytes)
         await _move(source, destination, segment, length, task, record)
     except CheckCondition as error:
         # SPC-4 §6.4.5: whatever stops a segment, the copy ends in COPY ABORTED.
@@ -206,9 +208,10 @@ async def _move(
         if task is not None and aborted(task):
             raise CheckCondition(COPY_SEGMENT_FAILED)
         async with destination.unit.exclusively((offset + shift) // block_bytes, size // block_bytes):
+            _may(source, op.READ_16)
             data = await read_bytes(source, offset, size)
-            # Who has been preempted meanwhile must not write any more, not even in the background.
-            destination.check_access(_A_WRITE)
+            # Who has been preempted or has left must not write any more, not even in the background.
+            _may(destination, op.WRITE_16)
             await write_bytes(destination, offset + shift, data)
         record.transferred_bytes += size
 

@@ -19,6 +19,7 @@ from san_console.scsi.sense import parse
 from san_console.target import copy_commands
 from san_console.target.inquiry_commands import MAX_SEGMENT_BYTES
 from tests.target.disk import INVALID_FIELD, INVALID_LIST, LIST_LENGTH, Disk
+from tests.target.nodes import HeldWrites
 
 SOURCE, DESTINATION, SECRET = "3111111111111111", "3222222222222222", "3333333333333333"
 COPY_ABORTED = 0xA
@@ -240,3 +241,38 @@ async def test_a_reset_forgets_the_results(disk: Disk) -> None:
     disk.unit.reset()
     disk.nexus.attentions.pop(0)
     assert await disk.fails(results(0, 7)) == INVALID_FIELD
+
+
+# Who copies may go away, and so may what is copied
+
+
+async def test_a_copy_in_the_background_ends_with_its_nexus(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = disk.beside[0].unit
+    held = HeldWrites(monkeypatch, other.backstore)
+    await disk.run(*copy_4(segment(0, 1, 8192, 0, 0), list_id=9, flags=1))
+    await held.begun.wait()
+    other.nexuses.clear()  # the session is over, or the LUN was taken from it
+    held.go_on.set()
+    await other.settle()
+    assert held.landed == 1
+
+
+@pytest.mark.parametrize("closing", [0, 1])
+async def test_no_unit_is_closed_under_a_copy(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, closing: int
+) -> None:
+    units = [disk.unit, disk.beside[0].unit]
+    held = HeldWrites(monkeypatch, units[1].backstore)
+    task = disk.begin(*copy(segment(0, 1, 8192, 0, 0)))
+    await held.begun.wait()
+    closed = asyncio.ensure_future(units[closing].close())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not closed.done()
+    held.go_on.set()
+    await closed
+    assert held.landed == 1
+    assert task.answer is not None
+    assert parse(task.answer[2]).key == COPY_ABORTED
