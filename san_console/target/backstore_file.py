@@ -170,7 +170,7 @@ class FileBackstore(Backstore):
         # Without a flush behind it, `write_nowait` has been tried.
         if not (durable and self.write_nowait(offset, data, flush_follows=True)):
             await self._in_thread(lambda: self._write_all(offset, data))
-        if durable:
+        if durable or not self._cached:  # it may have been turned off while the thread was writing
             # Not RWF_DSYNC: its error may be that of an earlier write, and the next flush would not see it
             # again.
             await self.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,6 +86,27 @@ async def test_without_a_write_cache_each_write_is_on_the_medium(
     assert journal.take() == ["write", "punch"]
     await store.write(0, b"z" * 512, fua=True)
     assert journal.take() == ["write", "sync"]
+
+
+async def test_a_write_that_was_under_way_when_the_cache_was_turned_off_is_durable_too(
+    store: FileBackstore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    write_all = store._write_all
+
+    def slow(offset: int, data: bytes) -> None:
+        assert go_on.wait(10)
+        write_all(offset, data)
+
+    monkeypatch.setattr(store, "_write_all", slow)
+    writing = asyncio.ensure_future(store.write(0, bytes(4096)))
+    await asyncio.sleep(0)
+    journal = Journal(monkeypatch)
+    store.write_cache = False
+    await store.flush()
+    go_on.set()
+    await writing
+    assert journal.calls == ["sync", "write", "sync"]
 
 
 async def test_writes_without_a_cache_share_flushes(
