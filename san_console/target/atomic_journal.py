@@ -67,16 +67,23 @@ class AtomicJournal:
         loop = asyncio.get_running_loop()
         async with self._turn:
             before = bytes(await backstore.read(offset, len(data)))
-            await loop.run_in_executor(None, self._fill, offset, data)
             try:
-                await backstore.write(offset, data, fua=True)
-            except OSError:
-                # None of it, then. A store that cannot even do this has failed and says so itself.
-                with suppress(OSError):
-                    await backstore.write(offset, before, fua=True)
-                raise
+                await loop.run_in_executor(None, self._fill, offset, data)
+                await self._put(backstore, offset, data, before)
             finally:
+                # One that could not be made durable may be whole all the same: after a crash it would be
+                # written over what came later.
                 await loop.run_in_executor(None, self._empty)
+
+    @staticmethod
+    async def _put(backstore: Backstore, offset: int, data: Buffer, before: bytes) -> None:
+        try:
+            await backstore.write(offset, data, fua=True)
+        except OSError:
+            # None of it, then. A store that cannot even do this has failed and says so itself.
+            with suppress(OSError):
+                await backstore.write(offset, before, fua=True)
+            raise
 
     def _fill(self, offset: int, data: Buffer) -> None:
         journal = self.path + JOURNAL_SUFFIX
@@ -96,7 +103,10 @@ class AtomicJournal:
 
 
 def _clear(journal: str) -> None:
-    fd = os.open(journal, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fd = os.open(journal, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # it could not even be made
     try:
         _write_all(fd, bytes(_HEADER.size), 0)
         os.fdatasync(fd)

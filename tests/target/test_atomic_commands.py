@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -180,3 +181,26 @@ async def test_an_atomic_write_that_fails_has_written_nothing(tmp_path: Path) ->
     assert await disk.run(cdb.read(0, 16)) == b"o" * 8192
     await disk.unit.close()
     assert not recover(f"{tmp_path}/disk")
+
+
+@pytest.mark.parametrize("fails", ["open", "fsync"])
+async def test_a_journal_that_fails_is_not_written_over_what_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    path = tmp_path / "disk"
+    disk = Disk(f"file:{path},size=2M,thin")
+    with monkeypatch.context() as broken:
+        real = getattr(os, fails)
+
+        def no_journal(what: object, *rest: int) -> int:
+            if fails == "fsync" or str(what).endswith(JOURNAL_SUFFIX):
+                raise OSError(errno.EIO, "Input/output error")
+            return int(real(what, *rest))
+
+        broken.setattr(os, fails, no_journal)
+        assert (await disk.fails(write_atomic(0, 1), b"a" * 512))[0] in (3, 4)
+    await disk.run(cdb.write(0, 1), b"b" * 512)
+    await disk.run(cdb.synchronize_cache())
+    await disk.unit.close()
+    assert not recover(str(path))
+    assert path.read_bytes()[:512] == b"b" * 512
