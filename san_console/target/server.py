@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
+from san_console.iscsi.errors import RemoteProtocolError
 from san_console.names.display import visible
 from san_console.names.errors import InvalidName
 from san_console.names.iscsi_name import normalise
@@ -331,5 +332,12 @@ class TargetServer:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for session in self._table:
-            session.tick(now)
+            try:
+                session.tick(now)
+            except RemoteProtocolError as error:  # in what it had sent long before
+                session.close(str(error))
+            except Exception as fault:
+                # Ours, and the loop's handler hears of it; the other sessions go on.
+                session.close("an internal error")
+                loop.call_exception_handler({"message": "the care for a session failed", "exception": fault})
         self._ticker = loop.call_later(TICK_S, self._tick)

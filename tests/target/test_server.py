@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from san_console.iscsi import opcodes as o
-from san_console.iscsi.errors import LoginFailed
+from san_console.iscsi.errors import LoginFailed, RemoteProtocolError
 from san_console.iscsi.pdu import (
     AsyncMessage,
     LogoutRequest,
@@ -25,6 +25,7 @@ from san_console.names.portal import Portal
 from san_console.scsi import cdb
 from san_console.scsi.luns import parse as parse_luns
 from san_console.scsi.sense import parse as parse_sense
+from san_console.target import server as server_module
 from san_console.target.config import (
     BackstoreSpec,
     ChapConfig,
@@ -515,3 +516,33 @@ async def test_the_login_promises_no_more_commands_than_the_session_takes() -> N
         assert login.result.max_cmd_sn == next(iter(served.server._table)).protocol.max_cmd_sn
         assert login.result.max_cmd_sn == login.result.cmd_sn + 3
         await raw.close()
+
+
+@pytest.mark.parametrize("fault", [RemoteProtocolError("a key twice"), ValueError("ours")])
+async def test_a_fault_with_one_session_ends_that_one_alone(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(server_module, "TICK_S", 0.02)
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    async with Served() as served:
+        one, two = await served.login(), await served.login(isid=bytes(6))
+        first, second = served.server._table
+        ticks = 0
+
+        def broken(_: float) -> None:
+            raise fault
+
+        def counted(_: float) -> None:
+            nonlocal ticks
+            ticks += 1
+
+        monkeypatch.setattr(second, "tick", counted)
+        monkeypatch.setattr(first, "tick", broken)
+        assert await one.closed() == b""
+        before = ticks
+        await until(lambda: ticks > before + 2)
+        await two.ping()
+        await one.close()
+        await two.close()
+    assert heard == ([fault] if isinstance(fault, ValueError) else [])
