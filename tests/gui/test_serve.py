@@ -9,11 +9,13 @@ from PySide6.QtWidgets import QComboBox
 
 from san_console.api.serving_objects import InitiatorAccess
 from san_console.gui.dialogs.base import Confirmation
+from san_console.gui.dialogs.lun_properties import EditLunDialog
 from san_console.gui.models.matrix_model import BadgeRole, SubtitleRole
+from san_console.gui.models.served_luns import flags, state, state_words, used
 from san_console.gui.models.subjects import ANYONE
 from san_console.gui.views.serve import ServePage
 from san_console.gui.views.serve_facts import facts_of
-from san_console.gui.views.serve_luns import LunsTab, _flags, _state, _used
+from san_console.gui.views.serve_luns import LunsTab
 from san_console.gui.views.serve_portals import PortalsTab
 from san_console.gui.views.serve_reservations import ReservationsTab
 from san_console.gui.views.serve_sessions import ConnectedTab
@@ -559,9 +561,26 @@ def luns_tab(bench: PageBench[ServePage]) -> LunsTab:
 def test_a_lun_that_fills_up_says_so() -> None:
     with open_page(ServePage) as bench:
         tab = luns_tab(bench)
-        shown = {lun.name: (_used(lun), _state(lun), _flags(lun)) for lun in tab.model.objects()}
+        shown = {lun.name: (used(lun), state(lun), flags(lun)) for lun in tab.model.objects()}
         assert shown["vm-store"] == ("84%", "filling up", "thin")
         assert shown["db-log"][2] == "no write cache"
+
+
+def test_a_lun_that_is_offline_says_why() -> None:
+    with open_page(ServePage) as bench:
+        archive = next(one for one in bench.host.values("local_targets") if one.alias == "archive")
+        assert state_words(archive.luns[0]).startswith("offline\n/mnt/archive/2024.img is not there.")
+
+
+def test_f2_changes_what_is_selected() -> None:
+    with open_page(ServePage) as bench:
+        tab = luns_tab(bench)
+        bench.shell.activateWindow()
+        tab.table.select_id("lun-db-log")
+        tab.table.setFocus()
+        QTest.keyClick(tab.table, Qt.Key.Key_F2)
+        assert isinstance(bench.dialog(), EditLunDialog)
+        assert bench.dialog().name.text() == "db-log"
 
 
 def test_a_lun_is_taken_offline_after_asking_and_comes_back() -> None:

@@ -10,6 +10,7 @@ from san_console.api.serving_objects import LocalLun
 from san_console.gui import words
 from san_console.gui.models.mapping_matrix import Access, MappingDraft, access_of
 from san_console.gui.models.object_model import DetailRole, ToneRole
+from san_console.gui.models.served_luns import kind_word
 from san_console.gui.models.subjects import ANYONE, means_many, read_subject, subject_meaning, subject_title
 from san_console.gui.theme.tokens import Tone
 from san_console.gui.translation import QT_TRANSLATE_NOOP, translate, translated
@@ -45,7 +46,7 @@ def lun_subtitle(lun: LocalLun) -> str:
         if lun.read_only
         else translate("matrix_model", "thin")
         if lun.thin
-        else lun.kind
+        else kind_word(lun)
     )
     if lun.state == "offline":
         kind = translate("matrix_model", "offline")

@@ -49,7 +49,8 @@ class GroupsPart(TablePart):
         for button in (self.delete_button, self.change_button, self.new_button):
             self.head.addWidget(button)
         self.table.delete_asked.connect(self._delete)
-        self.table.doubleClicked.connect(lambda _index: self._edit())
+        self.table.opened.connect(lambda _id: self._edit())
+        self.bind("F2", self._edit)
 
     @staticmethod
     def key_of(item: Any) -> str:

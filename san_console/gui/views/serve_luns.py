@@ -14,9 +14,7 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.dialogs.lun_properties import EditLunDialog, GrowLunDialog
-from san_console.gui.models.columns import Column
-from san_console.gui.theme.tokens import Tone
-from san_console.gui.translation import translate
+from san_console.gui.models.served_luns import lun_columns
 from san_console.gui.views.serve_changes import propose
 from san_console.gui.views.serve_table import TablePart
 from san_console.gui.widgets.buttons import Button, enable
@@ -32,7 +30,7 @@ class LunsTab(TablePart):
         super().__init__(
             context,
             self.tr("LUNs of the target"),
-            _columns(),
+            lun_columns(),
             EmptyState(
                 "database",
                 self.tr("No LUNs yet"),
@@ -49,7 +47,8 @@ class LunsTab(TablePart):
             self.head.addWidget(button)
         self.head.addWidget(Button(self.tr("Add LUN…"), on_add, icon="plus"))
         self.table.delete_asked.connect(self._remove)
-        self.table.doubleClicked.connect(lambda _index: self._edit())
+        self.table.opened.connect(lambda _id: self._edit())
+        self.bind("F2", self._edit)
 
     def show_object(self, item: Any) -> None:
         self.target = item if isinstance(item, LocalTarget) else None
@@ -224,115 +223,3 @@ class LunsTab(TablePart):
             said=self.tr("{name} is served no longer.").format(name=lun.name)
             + (self.tr(" The file is kept.") if lun.kind == "file" else ""),
         )
-
-
-def _state_tone(lun: LocalLun) -> Tone:
-    if lun.state == "offline":
-        return "bad" if lun.online else "muted"
-    return "warning" if lun.threshold_reached else "good"
-
-
-def _state(lun: LocalLun) -> str:
-    if lun.state == "online" and lun.threshold_reached:
-        return translate("serve_luns", "filling up")
-    return lun.state
-
-
-def _share(lun: LocalLun) -> float | None:
-    return (
-        min(lun.used_bytes / lun.size_bytes, 1.0) if lun.used_bytes is not None and lun.size_bytes else None
-    )
-
-
-def _used(lun: LocalLun) -> str:
-    share = _share(lun)
-    return words.NONE if share is None else f"{share:.0%}"
-
-
-def _used_words(lun: LocalLun) -> str:
-    if lun.used_bytes is None:
-        return translate("serve_luns", "It cannot be told how much of it is in use.")
-    text = translate("serve_luns", "{used} of {size} in use").format(
-        used=words.size(lun.used_bytes), size=words.size(lun.size_bytes)
-    )
-    if lun.soft_threshold_percent:
-        text += translate("serve_luns", "; initiators are warned from {percent} % on").format(
-            percent=lun.soft_threshold_percent
-        )
-    return text
-
-
-def _flags(lun: LocalLun) -> str:
-    return ", ".join(
-        text
-        for text, on in (
-            (translate("serve_luns", "read-only"), lun.read_only),
-            (translate("serve_luns", "thin"), lun.thin),
-            (translate("serve_luns", "no write cache"), not lun.write_cache),
-            (translate("serve_luns", "512e"), lun.block_bytes < lun.physical_block_bytes),
-            (translate("serve_luns", "4K blocks"), lun.block_bytes == 4096),
-        )
-        if on
-    )
-
-
-def _columns() -> list[Column]:
-    return [
-        Column("name", translate("serve_luns", "Name"), lambda lun: lun.name, strong=True, width=104),
-        Column("kind", translate("serve_luns", "Made of"), lambda lun: lun.kind, width=72),
-        Column(
-            "size",
-            translate("serve_luns", "Size"),
-            lambda lun: words.size(lun.size_bytes),
-            sort=lambda lun: lun.size_bytes,
-            right=True,
-            width=76,
-        ),
-        Column(
-            "used",
-            translate("serve_luns", "Used"),
-            _used,
-            sort=lambda lun: _share(lun) or 0.0,
-            kind="progress",
-            detail=_share,
-            tone=lambda lun: "warning" if lun.threshold_reached else "accent",
-            tooltip=_used_words,
-            width=112,
-        ),
-        Column("flags", translate("serve_luns", "Kind"), _flags, tooltip=_flags, muted=True, width=120),
-        Column("state", translate("serve_luns", "State"), _state, kind="state", tone=_state_tone, width=96),
-        Column(
-            "path",
-            translate("serve_luns", "Path"),
-            lambda lun: lun.path or words.NONE,
-            mono=True,
-            elide_middle=True,
-            width=150,
-            stretch=True,
-        ),
-        Column(
-            "identity",
-            translate("serve_luns", "Identity"),
-            lambda lun: lun.identity,
-            mono=True,
-            elide_middle=True,
-            width=170,
-            hidden=True,
-        ),
-        Column(
-            "serial",
-            translate("serve_luns", "Serial number"),
-            lambda lun: lun.unit_serial or lun.serial,
-            mono=True,
-            width=140,
-            hidden=True,
-        ),
-        Column(
-            "block",
-            translate("serve_luns", "Block"),
-            lambda lun: f"{lun.block_bytes:,}",
-            right=True,
-            width=70,
-            hidden=True,
-        ),
-    ]

@@ -13,10 +13,8 @@ from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.dialogs.chap_choice import ChapDialog
 from san_console.gui.models.access_rows import AccessRow, access_rows, with_row_chap, without_subject
-from san_console.gui.models.columns import Column
+from san_console.gui.models.rule_columns import rule_columns
 from san_console.gui.models.subjects import ANYONE, subject_title
-from san_console.gui.theme.tokens import Tone
-from san_console.gui.translation import translate
 from san_console.gui.views.serve_actions import add_initiator, sessions_of, target_title
 from san_console.gui.views.serve_changes import propose
 from san_console.gui.views.serve_facts import is_open
@@ -35,7 +33,7 @@ class RulesPart(TablePart):
         super().__init__(
             context,
             self.tr("Who may log in"),
-            _columns(self),
+            rule_columns(self.title_of, self.user),
             EmptyState(
                 "lock",
                 self.tr("Nobody may log in yet"),
@@ -55,7 +53,8 @@ class RulesPart(TablePart):
         for button in (self.remove_button, self.chap_button, self.add_button):
             self.head.addWidget(button)
         self.table.delete_asked.connect(self._remove)
-        self.table.doubleClicked.connect(lambda _index: self._row_chap())
+        self.table.opened.connect(lambda _id: self._row_chap())
+        self.bind("F2", self._row_chap)
 
     def _defaults(self) -> QWidget:
         holder = QWidget()
@@ -291,69 +290,3 @@ class RulesPart(TablePart):
             save,
             parent=self,
         ).open()
-
-
-def _tone(row: AccessRow) -> Tone:
-    if row.subject != ANYONE:
-        return "text"
-    return "warning" if row.identity_ids else "bad"
-
-
-def _now(row: AccessRow) -> str:
-    if not row.connected:
-        return translate("serve_rules", "none now")
-    if row.many or row.connected > 1:
-        return translate("serve_rules", "{count} connected").format(count=row.connected)
-    return translate("serve_rules", "connected")
-
-
-def _columns(part: RulesPart) -> list[Column]:
-    return [
-        Column(
-            "who",
-            translate("serve_rules", "Initiator"),
-            part.title_of,
-            tooltip=lambda row: row.subject,
-            strong=True,
-            tone=_tone,
-            elide_middle=True,
-            width=170,
-            stretch=True,
-        ),
-        Column(
-            "now",
-            translate("serve_rules", "Now"),
-            _now,
-            kind="state",
-            tone=lambda row: "good" if row.connected else "muted",
-            width=124,
-        ),
-        Column(
-            "accepted",
-            translate("serve_rules", "Logs in with"),
-            lambda row: (
-                ", ".join(part.user(one) for one in row.identity_ids)
-                if row.identity_ids
-                else translate("serve_rules", "no proof")
-            ),
-            tone=lambda row: "warning" if not row.identity_ids else "text" if row.own else "muted",
-            tooltip=lambda row: (
-                translate("serve_rules", "Identities of its own")
-                if row.own
-                else translate("serve_rules", "As the target has it")
-            ),
-            width=170,
-        ),
-        Column(
-            "mutual",
-            translate("serve_rules", "Target proves itself"),
-            lambda row: (
-                part.user(row.mutual_identity_id)
-                if row.mutual_identity_id
-                else translate("serve_rules", "no")
-            ),
-            tone=lambda row: "text" if row.own and row.mutual_identity_id else "muted",
-            width=150,
-        ),
-        Column("luns", "LUNs", lambda row: str(row.luns), sort=lambda row: row.luns, right=True, width=64),
-    ]

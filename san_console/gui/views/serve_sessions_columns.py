@@ -128,7 +128,7 @@ def session_columns(rate_of: RateOf, now: Callable[[], float]) -> list[Column]:
             translate("serve_sessions", "Proved by"),
             lambda one: one.auth,
             muted=True,
-            width=140,
+            width=154,
         ),
         Column(
             "digests",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu, QWidget
 
 from san_console.api.serving_objects import LocalTarget
@@ -46,6 +48,11 @@ class TablePart(DetailTab):
         """Put `widget` over the buttons."""
         self._column.insertWidget(0, widget)
         self._column.insertWidget(1, Line())
+
+    def bind(self, keys: str, act: Callable[[], object]) -> None:
+        """A key that works while the keyboard is in this part."""
+        shortcut = QShortcut(QKeySequence(keys), self, act)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
 
     @staticmethod
     def key_of(item: Any) -> str:
