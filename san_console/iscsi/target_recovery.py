@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from san_console.iscsi.errors import RemoteProtocolError
 from san_console.iscsi.opcodes import (
     TMF_FUNCTION_COMPLETE,
     TMF_REASSIGNMENT_NOT_SUPPORTED,
@@ -137,6 +136,8 @@ class ConnectionRecovery:
         """The logical unit has finished a task that has no connection: its answer waits."""
         task.state = ANSWERED
         task.result = (status, bytes(data), sense)
+        # Commands that wait for this one, of other initiators too, must not wait for its connection.
+        task.leave_unit()
 
     def retain(self, task: TargetTask) -> None:
         """The answer `task.result` was sent; keep it until it was acknowledged."""
@@ -149,9 +150,8 @@ class ConnectionRecovery:
         if before // SOLICIT_BYTES < self._retained_bytes // SOLICIT_BYTES:
             task.connection.requests.probe()
         if self._retained_bytes > MAX_RETAINED_BYTES:
-            raise RemoteProtocolError(
-                f"the initiator has not acknowledged {self._retained_bytes} bytes of answers"
-            )
+            # No exception: it is the backstore's thread of control that has come here as a rule.
+            self._session.close(f"the initiator has not acknowledged {self._retained_bytes} bytes of answers")
 
     def acknowledged(self, task: TargetTask) -> None:
         """The answer to the task has arrived."""

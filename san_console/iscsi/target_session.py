@@ -193,8 +193,7 @@ class TargetSession:
             task.reports_abort = False
             task.connection.answers.send_aborted(task, TASK_ABORTED)
         self.aborts.gone(task)
-        if task.on_gone is not None:
-            task.on_gone()
+        task.leave_unit()
 
     def release_read(self, task: TargetTask) -> None:
         """The task needs no memory for its read any more, or waits for its reassignment with it."""

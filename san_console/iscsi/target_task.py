@@ -180,6 +180,12 @@ class TargetTask:
         """Whose command it is."""
         return self.connection.session.initiator_name
 
+    def leave_unit(self) -> None:
+        """The logical unit has nothing to do with the task any more."""
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
+
     def complete(self, status: int, data: Buffer = b"", sense: bytes = b"") -> None:
         """The logical unit is done with the task: send `data` and `status`, once no more data is on its way.
 

@@ -309,3 +309,20 @@ async def test_a_handler_that_fails_at_once_leaves_no_task_behind(
     assert node.session.quiet
     gc.collect()  # asyncio tells of an exception that nobody has asked for when it forgets the task
     assert [type(fault) for fault in faults] == [MemoryError]
+
+
+async def test_nobody_waits_for_a_command_whose_answer_waits_for_its_connection(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At level 2 that may take as long as the initiator has asked for (DefaultTime2Wait)."""
+    a, b = Node(array, "a", error_recovery_level=2, default_time2wait_s=3600), Node(array, "b")
+    held = HeldWrites(monkeypatch, array.unit.backstore, a, b)
+    a.send(WRITE, BLOCK, ordered=True)
+    await held.begun.wait()
+    a.side.link.drop()
+    b.send(WRITE, BLOCK)
+    b.send(WRITE, BLOCK, ordered=True)
+    assert await b.statuses() == []
+    held.go_on.set()
+    assert await b.statuses() == [GOOD, GOOD]
+    assert a.session.tasks
