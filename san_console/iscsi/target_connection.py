@@ -129,7 +129,7 @@ class TargetConnection:
         try:
             left = limit
             while left > 0 and not self.closing and not session.reads_full:
-                if self._fast and session.plain and session.active_commands < session.command_window:
+                if self._fast and session.straight and not self.logging_out:
                     left -= fast_commands(self, left)
                     if left <= 0 or self.output_bytes >= OUTPUT_BATCH_BYTES:
                         return True

@@ -257,3 +257,15 @@ def test_the_logout_of_a_lost_connection_waits_for_what_it_left_with_the_unit(re
     finish(one.unit)
     assert response(first.answers()).response == o.LOGOUT_DONE
     assert one.session.quiet
+
+
+def test_nothing_is_written_after_a_logout_however_short_its_way() -> None:
+    """§11.14: no new request after the logout, while that waits for the tasks before it."""
+    one, first, _ = connected(max_connections=1, initial_r2t=False)
+    first.feed(one.read(4))
+    one.unit.fast = True
+    before = bytes(one.unit.memory)
+    assert first.feed(one.logout()) == []
+    [(pdu, _)] = first.feed(one.write(512, b"z" * 512))
+    assert isinstance(pdu, Reject)
+    assert bytes(one.unit.memory) == before
