@@ -75,6 +75,24 @@ def test_a_long_list_has_a_filter_and_a_short_one_has_none() -> None:
         assert page.targets.current_id.endswith("pool-0007")
 
 
+def test_many_initiators_have_a_filter_and_what_is_pending_stays() -> None:
+    with open_page(ServePage, "large") as bench:
+        tab = bench.page.mapping
+        assert tab.filter_row.isVisible()
+        tab.model.set_access(tab.model.index(0, 1), "read-only")
+        tab.filter.setText("rack-03 node-0")
+        assert 0 < len(tab.model.rows) < 20
+        assert all("rack-03" in row for row in tab.model.rows)
+        assert f"{len(tab.model.rows)} of 201" in tab.found.text()
+        assert tab.bar.isVisible()
+        tab.filter.setText("nobody")
+        assert tab.empty.isVisible()
+        tab.filter.clear()
+        assert len(tab.model.rows) == 201
+        assert tab.model.draft is not None
+        assert len(tab.model.draft.changes()) == 1
+
+
 def test_cells_show_access_and_number_and_can_be_heard() -> None:
     with open_page(ServePage) as bench:
         model = bench.page.mapping.model

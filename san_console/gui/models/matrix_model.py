@@ -64,10 +64,11 @@ class MatrixModel(QAbstractTableModel):
         self.rows: list[str] = []
         self.luns: list[LocalLun] = []
         self._sessions: dict[str, int] = {}
+        self._filter: list[str] = []
 
     def show_draft(self, draft: MappingDraft | None, sessions: dict[str, int]) -> None:
         """`sessions`: how many each initiator has. Resets only when rows or columns are others."""
-        rows = draft.initiators if draft is not None else []
+        rows = self._wanted(draft) if draft is not None else []
         luns = list(draft.base.luns) if draft is not None else []
         same = draft is self.draft and rows == self.rows and luns == self.luns
         if not same:
@@ -77,6 +78,21 @@ class MatrixModel(QAbstractTableModel):
             self.endResetModel()
         elif rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(luns)))
+
+    def set_filter(self, text: str) -> None:
+        """Show only the rows whose name has all words of `text`. What is pending elsewhere stays pending."""
+        self._filter = text.lower().split()
+        self.show_draft(self.draft, self._sessions)
+
+    def _wanted(self, draft: MappingDraft) -> list[str]:
+        if not self._filter:
+            return draft.initiators
+        groups = draft.base.initiator_groups
+        return [
+            row
+            for row in draft.initiators
+            if all(word in f"{row} {subject_title(row, groups)}".lower() for word in self._filter)
+        ]
 
     # cells
 

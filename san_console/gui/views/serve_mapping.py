@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QStackedWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from san_console.api.methods import SaveLocalTarget
 from san_console.api.problems import Problem
@@ -18,16 +18,20 @@ from san_console.gui.dialogs.review import ReviewDialog
 from san_console.gui.models.mapping_matrix import MappingDraft
 from san_console.gui.models.matrix_model import MatrixModel
 from san_console.gui.models.subjects import connected, groups_of, means_many, subject_title
-from san_console.gui.views.page import DetailTab
+from san_console.gui.views.page import DetailTab, FilterLine
 from san_console.gui.views.serve_changes import consequence_text, propose, undo
 from san_console.gui.views.serve_pending import PendingBar, WhoCard
-from san_console.gui.widgets.cards import vertical
+from san_console.gui.widgets.cards import horizontal, vertical
 from san_console.gui.widgets.empty import EmptyState
+from san_console.gui.widgets.labels import PlainLabel
 from san_console.gui.widgets.matrix import MatrixView
 from san_console.names.display import visible
 
 MAX_WIDGET_PX: Final = 16_777_215
 """Qt's QWIDGETSIZE_MAX: no limit."""
+
+UNFILTERED: Final = 12
+"""So many initiators are found without a filter."""
 
 PLAN_AFTER_MS: Final = 120
 """While cells are changed quickly one plan at the end is enough."""
@@ -45,6 +49,16 @@ class MappingTab(DetailTab):
         self._planned = 0
         self._target: LocalTarget | None = None
         column = vertical(self, gap=0)
+        self.filter_row = QWidget()
+        row = horizontal(self.filter_row, gap=10)
+        row.setContentsMargins(8, 6, 8, 6)
+        self.filter = FilterLine(self.tr("Filter initiators"))
+        self.found = PlainLabel("", style="muted")
+        row.addWidget(self.filter)
+        row.addWidget(self.found, 1)
+        self.filter_row.hide()
+        self.filter.textChanged.connect(self._filtered)
+        column.addWidget(self.filter_row)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.view)
         self.empty = EmptyState("table-2", "")
@@ -82,7 +96,28 @@ class MappingTab(DetailTab):
             elif draft.base is not target and draft.base != target:
                 draft.rebase(target)
         self.model.show_draft(draft, self._sessions(target))
-        if target is not None and not target.luns:
+        if other:
+            self.plan = []
+        self._show_rows()
+        self._edited()
+
+    def _filtered(self, text: str) -> None:
+        self.model.set_filter(text)
+        self._show_rows()
+        self._show_who()
+
+    def _show_rows(self) -> None:
+        """The matrix, or why there is none."""
+        target = self._target
+        count = len(self.model.draft.initiators) if self.model.draft is not None else 0
+        filtering = bool(self.filter.text())
+        self.filter_row.setVisible(count > UNFILTERED or filtering)
+        self.found.setText(
+            self.tr("{shown} of {count} initiators").format(shown=len(self.model.rows), count=count)
+        )
+        if filtering and count and not self.model.rows:
+            self.empty.say(self.tr("No initiator fits the filter"))
+        elif target is not None and not target.luns:
             self.empty.say(self.tr("No LUNs yet"), self.tr("Add one with “LUN” above; then say who sees it."))
         else:
             self.empty.say(
@@ -92,9 +127,6 @@ class MappingTab(DetailTab):
         self.stack.setCurrentIndex(0 if shown else 1)
         # What is pending and who sees what stand right below the last row.
         self.stack.setMaximumHeight(self.view.content_height() if shown else MAX_WIDGET_PX)
-        if other:
-            self.plan = []
-        self._edited()
 
     def _sessions(self, target: LocalTarget | None) -> dict[str, int]:
         """How many sessions each row means now."""
