@@ -75,6 +75,21 @@ def test_a_long_list_has_a_filter_and_a_short_one_has_none() -> None:
         assert page.targets.current_id.endswith("pool-0007")
 
 
+def test_names_stay_while_luns_are_scrolled() -> None:
+    with open_page(ServePage, "large") as bench:
+        view = bench.page.mapping.view
+        assert view.names.isVisible()
+        view.setCurrentIndex(view.matrix.index(150, 30))
+        bench.settle(0.3)
+        assert view.names.verticalScrollBar().value() == view.verticalScrollBar().value() > 0
+        assert view.names.columnViewportPosition(0) == 0
+        view.setCurrentIndex(view.matrix.index(150, 3))
+        bench.settle(0.3)
+        assert view.visualRect(view.currentIndex()).left() >= view.columnWidth(0)
+    with open_page(ServePage) as bench:
+        assert not bench.page.mapping.view.names.isVisible()
+
+
 def test_many_initiators_have_a_filter_and_what_is_pending_stays() -> None:
     with open_page(ServePage, "large") as bench:
         tab = bench.page.mapping

@@ -327,7 +327,7 @@ def test_rescan_is_a_task_of_the_session(bench: PageBench[SessionsPage]) -> None
 
 def test_the_log_in_is_copied_as_a_command_without_a_secret(bench: PageBench[SessionsPage]) -> None:
     page = bench.page
-    page._copy_login(bench.host.get("sessions", "s3"))
+    page.menu.copy_login(bench.host.get("sessions", "s3"))
     copied = QApplication.clipboard().text()
     assert copied.startswith("san-console login iqn.2026-11.org.example:prod-vm --portal 10.20.0.12:3260")
     assert "secret" not in copied
@@ -376,7 +376,7 @@ def test_hostile_texts_are_shown_as_text(theme: ThemeMode) -> None:
         bench.dialog().grab()
         assert not harmful(bench.dialog())
         for session in bench.host.values("sessions"):
-            page._copy_login(session)
+            page.menu.copy_login(session)
             assert "\x1b" not in QApplication.clipboard().text()
 
 

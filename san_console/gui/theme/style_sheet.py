@@ -156,6 +156,7 @@ QAbstractScrollArea::corner { background: transparent; border: none; }
 QAbstractItemView { background: transparent; border: none; outline: none; color: $text;
   selection-background-color: $accent_soft; selection-color: $text; }
 QTableView, QTreeView, QListView { alternate-background-color: transparent; }
+QTableView#frozen { background: $surface; border: none; border-right: 1px solid $border_strong; }
 QHeaderView { background: transparent; border: none; }
 QHeaderView::section { background: $raised; color: $muted; border: none; border-bottom: 1px solid $border;
   padding: 0 10px; font-size: ${small_px}px; font-weight: 600; height: ${header_height}px; }

@@ -6,18 +6,15 @@ import logging
 from typing import Any, Final
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtWidgets import QWidget
 
 from san_console.api.engine_objects import Sample
 from san_console.api.initiator_objects import Session
 from san_console.api.methods import StatisticsOf
 from san_console.api.problems import Problem
-from san_console.console import commands
-from san_console.gui import words
 from san_console.gui.context import Context
 from san_console.gui.icons import set_icon
-from san_console.gui.models.both_ends import target_end
 from san_console.gui.models.object_model import ObjectTableModel
 from san_console.gui.states import is_degraded
 from san_console.gui.theme.theme import tokens
@@ -28,6 +25,7 @@ from san_console.gui.views.sessions_columns import session_columns
 from san_console.gui.views.sessions_connections import ConnectionsTab
 from san_console.gui.views.sessions_keys import KeysTab
 from san_console.gui.views.sessions_luns import SessionLunsTab
+from san_console.gui.views.sessions_menu import SessionMenu
 from san_console.gui.views.sessions_performance import PerformanceTab
 from san_console.gui.views.sessions_words import SPARKLINE_S, WHERE, ended, ended_in_events, in_words
 from san_console.gui.views.timeline_tab import TimelineTab
@@ -36,7 +34,6 @@ from san_console.gui.widgets.cards import Card, vertical
 from san_console.gui.widgets.empty import EmptyState
 from san_console.gui.widgets.job_list import JobList
 from san_console.gui.widgets.labels import tooltip_text
-from san_console.gui.widgets.menus import add_action
 from san_console.gui.widgets.problem_strip import ProblemStrip
 from san_console.gui.widgets.table import TableView
 from san_console.gui.widgets.table_stack import TableStack
@@ -90,7 +87,15 @@ class SessionsPage(Page):
             layout_key="sessions",
             sort_by="state",
         )
-        self.table.fill_menu = self._fill_menu
+        self.menu = SessionMenu(
+            context,
+            self.actions_of,
+            self.table.current_object,
+            self._selected,
+            self._loggable,
+            self._toggle_favourite,
+        )
+        self.table.fill_menu = self.menu.fill
         self.table.chosen.connect(self._show_details)
         self.table.opened.connect(self._open_performance)
         self.table.delete_asked.connect(lambda: self.actions_of.log_out(self._loggable()))
@@ -367,81 +372,3 @@ class SessionsPage(Page):
         )
         self.favourite_button.setToolTip(tooltip_text(said))
         self.favourite_button.setAccessibleName(said)
-
-    def _fill_menu(self, menu: QMenu) -> None:
-        session = self.table.current_object()
-        if not isinstance(session, Session):
-            return
-        up, waiting, chosen = self._selected("logged_in"), self._selected("retrying"), self._loggable()
-        if waiting:
-            add_action(
-                menu, self.tr("Retry now"), lambda: self.actions_of.retry_now(waiting), icon="rotate-cw"
-            )
-            add_action(
-                menu, self.tr("Stop retrying"), lambda: self.actions_of.stop_retrying(waiting), icon="ban"
-            )
-        if up:
-            add_action(
-                menu,
-                self.tr("Rescan LUNs"),
-                lambda: self.actions_of.rescan(up),
-                icon="refresh-cw",
-                shortcut="F5",
-            )
-        add_action(
-            menu,
-            self.tr("Show target"),
-            lambda: self.context.window.go("targets", session.target),
-            icon="target",
-        )
-        other = target_end(self.host, session)
-        if other is not None:
-            add_action(
-                menu,
-                self.tr("Show the other end"),
-                lambda: self.context.window.go("serve", other.id),
-                icon="server",
-            )
-        if chosen:
-            favourite = all(one.login.favourite for one in chosen)
-            add_action(menu, self.tr("Favourite"), self._toggle_favourite, checked=favourite)
-        menu.addSeparator()
-        name = words.short_name(session.target)
-        add_action(menu, self.tr("Copy target name"), lambda: self._copy(session.target), icon="copy")
-        add_action(
-            menu,
-            self.tr("Copy log-in of {name} as command").format(name=name),
-            lambda: self._copy_login(session),
-            icon="terminal",
-        )
-        if chosen:
-            menu.addSeparator()
-            add_action(
-                menu,
-                self.tr("Log out…"),
-                lambda: self.actions_of.log_out(chosen),
-                icon="log-out",
-                shortcut="Ctrl+Shift+L",
-                danger=True,
-            )
-
-    @staticmethod
-    def _copy(text: str) -> None:
-        QGuiApplication.clipboard().setText(text)
-
-    def _copy_login(self, session: Session) -> None:
-        identity = self.host.get("identities", session.login.identity_id)
-        mutual = self.host.get("identities", session.login.mutual_identity_id)
-        try:
-            line = commands.login(
-                session.target,
-                session.portal,
-                chap_user=identity.user if identity is not None else "",
-                mutual_user=mutual.user if mutual is not None else "",
-                favourite=session.login.favourite,
-            )
-        except ValueError as error:
-            self.context.window.say(self.tr("No command was copied: {error}.").format(error=error), "bad")
-            return
-        self._copy(line)
-        self.context.window.say(self.tr("The command was copied; it asks for the secret."), "good")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -37,6 +37,50 @@ _KEYS: Final[dict[int, Access]] = {
 }
 
 
+class _Names(QTableView):
+    """The column of names once more, over the first one, which would scroll away with the LUNs."""
+
+    def __init__(self, view: MatrixView) -> None:
+        super().__init__(view)
+        self._view = view
+        self.setObjectName("frozen")
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setModel(view.matrix)
+        self.setSelectionModel(view.selectionModel())
+        self.setItemDelegate(view.itemDelegate())
+        header = MatrixHeader(self)
+        self.setHorizontalHeader(header)
+        rows = self.verticalHeader()
+        rows.hide()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setDefaultSectionSize(ROW_PX)
+        self.setSelectionMode(view.selectionMode())
+        self.setShowGrid(False)
+        self.setFrameShape(QTableView.Shape.NoFrame)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        off = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self.setVerticalScrollBarPolicy(off)
+        self.setHorizontalScrollBarPolicy(off)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(lambda where: view.open_menu(where, self.indexAt(where)))
+        self.verticalScrollBar().valueChanged.connect(view.verticalScrollBar().setValue)
+        view.verticalScrollBar().valueChanged.connect(self.verticalScrollBar().setValue)
+        self.hide()
+
+    def place(self) -> None:
+        """Over the first column; away when all columns fit."""
+        view = self._view
+        self.setVisible(view.horizontalScrollBar().maximum() > 0)
+        if self.isHidden():
+            return
+        for column in range(1, view.matrix.columnCount()):
+            self.setColumnHidden(column, True)
+        self.setColumnWidth(0, view.columnWidth(0))
+        height = view.viewport().height() + view.horizontalHeader().height()
+        self.setGeometry(view.frameWidth(), view.frameWidth(), view.columnWidth(0), height)
+        self.verticalScrollBar().setValue(view.verticalScrollBar().value())
+
+
 class MatrixView(QTableView):
     """Click opens the choices of a cell; Space cycles, R, W and N choose, a digit sets the number."""
 
@@ -49,6 +93,7 @@ class MatrixView(QTableView):
     def __init__(self, model: MatrixModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.matrix = model
+        self._ready = False  # Qt calls what is overridden here before the names are made
         self.setModel(model)
         self.setAccessibleName(self.tr("Mapping of initiators and LUNs"))
         self.setItemDelegate(MatrixDelegate(self))
@@ -69,9 +114,12 @@ class MatrixView(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.customContextMenuRequested.connect(self._menu_at)
+        self.customContextMenuRequested.connect(self.open_menu)
+        self.names = _Names(self)
+        self._ready = True
         model.modelReset.connect(self._fit)
         self.selectionModel().currentChanged.connect(self._tell)
+        self.horizontalScrollBar().rangeChanged.connect(lambda _low, _high: self.names.place())
 
     def _fit(self) -> None:
         header = self.horizontalHeader()
@@ -97,6 +145,25 @@ class MatrixView(QTableView):
         cell = self.matrix.cell(self.currentIndex())
         return cell[1] if cell is not None else ""
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._ready:
+            self.names.place()
+
+    def scrollTo(
+        self,
+        index: QModelIndex | QPersistentModelIndex,
+        hint: QAbstractItemView.ScrollHint = QAbstractItemView.ScrollHint.EnsureVisible,
+    ) -> None:
+        super().scrollTo(index, hint)
+        if not self._ready:
+            return
+        hidden = self.columnWidth(0) - self.visualRect(index).left()
+        if index.column() and self.names.isVisible() and hidden > 0:
+            # It would be behind the names, which stay where they are.
+            bar = self.horizontalScrollBar()
+            bar.setValue(bar.value() - hidden)
+
     def _tell(self) -> None:
         self.cell_chosen.emit()
 
@@ -106,7 +173,7 @@ class MatrixView(QTableView):
         super().mouseReleaseEvent(event)
         index = self.indexAt(event.position().toPoint())
         if event.button() == Qt.MouseButton.LeftButton and self.matrix.cell(index) is not None:
-            self._menu_at(self.visualRect(index).bottomLeft() + QPoint(6, 0), index)
+            self.open_menu(self.visualRect(index).bottomLeft() + QPoint(6, 0), index)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         index = self.currentIndex()
@@ -131,7 +198,8 @@ class MatrixView(QTableView):
         if problem:
             self.refused.emit(problem)
 
-    def _menu_at(self, where: QPoint, index: QModelIndex | None = None) -> None:
+    def open_menu(self, where: QPoint, index: QModelIndex | None = None) -> None:
+        """The choices of a cell, or of an initiator; `where` in the viewport."""
         index = self.indexAt(where) if index is None else index
         cell = self.matrix.cell(index)
         menu = self.cell_menu(index) if cell is not None else self._row_menu(index)

@@ -166,7 +166,7 @@ class SideList(QListWidget):
             item.setData(_ENTRY_ROLE, entry)
             words = entry.in_words()
             item.setData(Qt.ItemDataRole.AccessibleTextRole, words)
-            item.setToolTip(tooltip_text(entry.title))
+            item.setToolTip(tooltip_text("\n".join(text for text in (entry.title, entry.detail) if text)))
 
     @property
     def current_id(self) -> str:
