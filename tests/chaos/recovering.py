@@ -193,8 +193,7 @@ class Path:
 
     def _ask(self, begin: int, count: int) -> None:
         self.asked_at = asyncio.get_running_loop().time()
-        self._initiator.snacks["status"] += 1
-        self.send(SnackRequest(type=o.SNACK_STATUS, beg_run=begin & MASK, run_length=count))
+        self._initiator.ask_for_status(self, begin, count)
 
 
 class RecoveringInitiator:
@@ -258,7 +257,6 @@ class RecoveringInitiator:
         await self._command(cdb.write(lba, len(data) // BLOCK_BYTES), o.WRITE, bytearray(data))
 
     async def _command(self, block: bytes, direction: int, data: bytearray) -> Job:
-        path = await self.any_path()
         parameters = self.session.wanted.offer
         unsolicited = direction == o.WRITE and not parameters.initial_r2t
         pdu = ScsiCommand(
@@ -266,18 +264,25 @@ class RecoveringInitiator:
             flags=(0 if unsolicited and len(data) > MAX_SEGMENT_BYTES else o.FINAL)
             | direction
             | o.ATTR_SIMPLE,
-            itt=self.session.new_itt(),
             expected_data_transfer_length=len(data),
-            cmd_sn=self.session.take_cmd_sn(),
             cdb=block.ljust(16, b"\0"),
         )
-        job = Job(pdu, path, data, self._loop.create_future(), self._loop.time())
-        self.jobs[pdu.itt] = job
-        self._send_command(job)
+        job = Job(pdu, await self.any_path(), data, self._loop.create_future(), 0.0)
+        self._issue(job)
         async with asyncio.timeout(GIVE_UP_S):
-            status = await job.done
-        assert status == 0, f"command {pdu.itt:#x} ended with status {status}"
+            await self._ended(job)
         return job
+
+    def _issue(self, job: Job) -> None:
+        job.pdu.itt = self.session.new_itt()
+        job.pdu.cmd_sn = self.session.take_cmd_sn()
+        job.heard_at = self._loop.time()
+        self.jobs[job.pdu.itt] = job
+        self._send_command(job)
+
+    async def _ended(self, job: Job) -> None:
+        status = await job.done
+        assert status == 0, f"command {job.pdu.itt:#x} ended with status {status}"
 
     def _send_command(self, job: Job) -> None:
         offer = self.session.wanted.offer
@@ -311,7 +316,7 @@ class RecoveringInitiator:
         if isinstance(pdu, ScsiDataIn):
             self._data_in(path, pdu, data, data_ok)
         elif not data_ok:
-            self.counts["answers with a wrong data digest"] += 1  # as if it had not come: its StatSN is a gap
+            self._damaged()
         elif isinstance(pdu, ReadyToTransfer):
             path.has_shown(pdu.stat_sn, consumed=False)
             self._r2t(path, pdu)
@@ -320,6 +325,15 @@ class RecoveringInitiator:
             path.send(NopOut(itt=o.RESERVED_TAG, ttt=pdu.ttt, lun=pdu.lun, cmd_sn=self.session.cmd_sn))
         else:
             self._answer(path, pdu, data)
+
+    def _damaged(self) -> None:
+        """As if it had not come: its StatSN is a gap."""
+        self.counts["answers with a wrong data digest"] += 1
+
+    def ask_for_status(self, path: Path, begin: int, count: int) -> None:
+        """Numbers that were not received."""
+        self.snacks["status"] += 1
+        path.send(SnackRequest(type=o.SNACK_STATUS, beg_run=begin & MASK, run_length=count))
 
     def _answer(self, path: Path, pdu: Pdu, data: bytes) -> None:
         stat_sn: int = pdu.stat_sn  # type: ignore[union-attr]  # the others were handled
@@ -340,8 +354,7 @@ class RecoveringInitiator:
             refused = self._here(path, int.from_bytes(data[16:20], "big"))
             again = pdu.reason == o.REJECT_DATA_DIGEST_ERROR and data[0] & 0x3F == o.SCSI_COMMAND
             if refused is not None and again:
-                self.counts["commands sent again"] += 1
-                self._send_command(refused)
+                self._again(refused)
 
     def _here(self, path: Path, itt: int) -> Job | None:
         """The command, if its allegiance is to this connection; what comes for it proves that it is."""
@@ -424,12 +437,16 @@ class RecoveringInitiator:
     def _nudge(self, job: Job) -> None:
         unseen = serial.ge(job.pdu.cmd_sn, self._exp_cmd_sn & MASK)
         if unseen:
-            self.counts["commands sent again"] += 1
-            self._send_command(job)  # §7.2.1: a retry, with the same CmdSN
+            self._again(job)
         elif job.homeless:
             self._group.create_task(self._reassign(job))
         else:
             self._snack(job, job.next, 0)
+
+    def _again(self, job: Job) -> None:
+        """§7.2.1: a retry, with the same CmdSN."""
+        self.counts["commands sent again"] += 1
+        self._send_command(job)
 
     async def _request(self, path: Path, pdu: TaskManagementRequest | LogoutRequest) -> int | None:
         """The response; None when none came."""
@@ -501,5 +518,7 @@ class RecoveringInitiator:
             response = await self._request(heir, request)
             if response in (o.LOGOUT_DONE, o.LOGOUT_CID_NOT_FOUND):
                 return heir
+            if not heir.alive:
+                break
             assert response is None, f"the logout of a lost connection was answered with {response}"
         return None

@@ -58,12 +58,12 @@ class Block:
 class Ledger:
     """The writes of one run to a disk of `blocks` blocks. Writes of one block are never at the same time."""
 
-    def __init__(self, blocks: int, seed: int) -> None:
+    def __init__(self, blocks: int, seed: int, *, first_generation: int = 1) -> None:
         self.seed = seed
         self.blocks = [Block() for _ in range(blocks)]
         self.verified = 0
         self.acknowledged_writes = 0
-        self._generation = 0
+        self._generation = first_generation - 1
 
     def issue(self, lba: int, count: int, writer: int) -> tuple[int, bytes]:
         """A new write: its generation, and its data."""

@@ -34,6 +34,7 @@ from tests.chaos.faulty_link import (
 )
 from tests.chaos.load import LONGER, SEED
 from tests.chaos.recovering import RecoveringInitiator
+from tests.chaos.restarting import RestartingInitiator
 from tests.chaos.stamps import Ledger, Violation, generation_of
 from tests.target.raw_initiator import Served, settings
 from tests.target.scripted import MAX_SEGMENT_BYTES, Session, offer
@@ -140,12 +141,12 @@ async def run_of(
         first = session.connections[0]
         first._command(cdb.test_unit_ready(), 0, 0, None)
         await first.receive()  # the unit attention of a new nexus
-        initiator = RecoveringInitiator(session, link, rng)
+        initiator = (RecoveringInitiator if level else RestartingInitiator)(session, link, rng)
         try:
             async with initiator.running():
                 yield served, Run(initiator, rng)
         finally:
-            await session.close()
+            await initiator.session.close()
 
 
 def table(link: FaultyLink) -> str:
@@ -198,6 +199,32 @@ async def test_nothing_is_lost_and_nothing_runs_twice(
         assert len(served.server.sessions()) == 1
         assert "session_lost" not in served.kinds()
         _assert_all_was_hit(link, level)
+
+
+@pytest.mark.parametrize("data", [SOLICITED, UNSOLICITED], ids=["solicited", "unsolicited"])
+@pytest.mark.parametrize("connections", [1, 4])
+async def test_at_level_0_sessions_are_lost_and_nothing_else(
+    executed: Counter[int], connections: int, data: dict[str, object]
+) -> None:
+    rng = random.Random(SEED * 100 + connections)
+    link = FaultyLink(rng, RATE / 3, headers=True)
+    async with run_of(0, connections, link, **data) as (served, run):
+        link.active = True
+        commands = COMMANDS * LONGER
+        await run.load(commands)
+        await run.verify()
+        initiator = run.initiator
+        print(
+            f"level 0, {connections} connections: {commands} commands, {link.passed} PDUs, "
+            f"{link.made.total()} faults, {len(run.acknowledged)} writes acknowledged, "
+            f"{run.ledger.verified} blocks verified\n{table(link)}\n"
+            f"  recovered by: {dict(initiator.counts)}, rejects {dict(initiator.rejects)}, slowest recovery "
+            f"{max(initiator.recovery_s, default=0.0):.3f} s\n  lost: nothing; wrong data read: none"
+        )
+        assert all(executed[generation] for generation in run.acknowledged)
+        assert initiator.counts["sessions recovered"]
+        assert not initiator.snacks
+        assert len(served.server.sessions()) == 1
 
 
 def _assert_all_was_hit(link: FaultyLink, level: int) -> None:
