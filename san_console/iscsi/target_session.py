@@ -237,6 +237,8 @@ class TargetSession:
             task.reports_abort = False
         if task.lingering and (not task.transfer_open or task.connection.suspended):
             self.task_gone(task)
+        elif task.lingering:
+            task.leave_unit()  # only data is waited for, to be dropped: no other command has to wait for that
         elif task.on_abort is not None:
             task.on_abort()
 

@@ -71,9 +71,9 @@ class Node:
         self._answers += side.feed(side.bytes_of(pdu.pack(len(data)), data))
         return side.itt
 
-    def rest(self, data: bytes, offset: int) -> None:
-        """The unsolicited data that was left."""
-        self._answers += self.side.feed(self.side.data_out(offset, data, ttt=o.RESERVED_TAG))
+    def rest(self, data: bytes, offset: int, itt: int | None = None) -> None:
+        """The unsolicited data that was left of a command, the last one unless told."""
+        self._answers += self.side.feed(self.side.data_out(offset, data, ttt=o.RESERVED_TAG, itt=itt))
 
     def manage(self, function: int, referenced: int = o.RESERVED_TAG) -> None:
         """Send an immediate task management function."""

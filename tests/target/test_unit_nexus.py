@@ -326,3 +326,16 @@ async def test_nobody_waits_for_a_command_whose_answer_waits_for_its_connection(
     held.go_on.set()
     assert await b.statuses() == [GOOD, GOOD]
     assert a.session.tasks
+
+
+async def test_nobody_waits_for_data_that_will_only_be_dropped(array: Array) -> None:
+    a, b = Node(array, "a"), Node(array, "b")
+    itt = a.send(WRITE, BLOCK[:256], edtl=512, ordered=True)
+    b.manage(o.TMF_CLEAR_TASK_SET)
+    assert len(await b.answers()) == 1
+    a.unit.attentions.pop(0)
+    a.send(cdb.test_unit_ready())
+    assert await a.statuses() == [GOOD]
+    a.rest(BLOCK[256:], 256, itt)
+    assert await a.statuses() == []
+    assert a.session.quiet
