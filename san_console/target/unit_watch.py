@@ -83,7 +83,13 @@ class UnitWatch:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception as fault:
+                # Ours, and the loop's handler hears of it; the other media are looked after all the same.
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "the care for the media failed", "exception": fault}
+                )
 
     async def look(self) -> None:
         """One round, now."""
@@ -170,10 +176,8 @@ def _examine_all(wanted: list[tuple[Backstore, bool]]) -> list[_Finding]:
 
 
 def _examine(store: Backstore, with_usage: bool) -> _Finding:
-    trouble = store.examine()
-    if trouble or not with_usage:
-        return _Finding(trouble, None)
     try:
-        return _Finding("", store.usage())
+        trouble = store.examine()
+        return _Finding(trouble, store.usage() if with_usage and not trouble else None)
     except OSError:
         return _Finding("", None)  # what it reads and writes decides whether it works

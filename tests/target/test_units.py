@@ -377,3 +377,29 @@ async def test_the_watch_runs_until_it_is_stopped(tmp_path: Path, bench: Bench) 
     await watch.stop()
     assert "deleted" in unit.offline
     await close_units([unit])
+
+
+async def test_the_watch_goes_on_whatever_one_medium_does(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    faults: list[Exception] = [OSError(9, "Bad file descriptor")]
+    one, two = await bench.open(disk(tmp_path / "a")), await bench.open(disk(tmp_path / "b"))
+
+    def broken() -> str:
+        raise faults[-1]
+
+    monkeypatch.setattr(one.backstore, "examine", broken)
+    watch = UnitWatch(lambda: [one, two], bench.pool, bench.news.append, interval_s=0.001)
+    (tmp_path / "b").unlink()
+    await watch.look()
+    assert (bool(one.offline), bool(two.offline)) == (False, True)
+    faults.append(ValueError("ours"))
+    watch.start()
+    async with asyncio.timeout(10):
+        while len(heard) < 2:  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.001)
+    await watch.stop()
+    assert set(heard) == {faults[-1]}
+    await close_units([one, two])
