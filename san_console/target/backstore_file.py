@@ -45,6 +45,8 @@ MAX_INLINE_READ_BYTES = MAX_INLINE_WRITE_BYTES = 1 << 20
 # A copy into the page cache takes far less than this, even when another process had the processor in
 # between: the kernel is making the writer wait for the medium (balance_dirty_pages pauses for up to 0.2 s).
 SLOW_WRITE_S = 0.02
+MAX_THREADS = 8
+"""Calls that wait for one medium at the same time; a medium that hangs leaves the other threads to others."""
 THROTTLED_S = 0.25  # how long writes then go to a thread
 STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (stat(2))
 
@@ -61,6 +63,7 @@ class FileBackstore(Backstore):
         self._pool = pool
         self._throttled_until = 0.0
         self._flushing = asyncio.Lock()
+        self._threads = asyncio.Semaphore(MAX_THREADS)
         self._flushes_begun = 0
         self._flushed = 0
         self._cached = True
@@ -112,7 +115,8 @@ class FileBackstore(Backstore):
         return RWF_NOWAIT
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        async with self._threads:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def read_nowait(self, offset: int, length: int, arena: Arena) -> Buffer | None:
         if length > MAX_INLINE_READ_BYTES:
@@ -325,7 +329,8 @@ class FileBackstore(Backstore):
 
     async def reopen(self) -> None:
         async with self._flushing:  # no flush of the old file may end after the new one is there
-            opened = await self._in_thread(self._open_again)
+            # Calls that hang in the old file must not keep the new one away.
+            opened = await asyncio.get_running_loop().run_in_executor(self._pool, self._open_again)
             self._identity = opened.identity
             self.failed = self._cut = ""
             self.write_cache = self._cached

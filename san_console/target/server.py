@@ -34,7 +34,7 @@ from san_console.target.session_table import SessionTable
 from san_console.target.unit_watch import UnitNews, UnitWatch
 from san_console.target.units import close_units, grow_unit, retry_offline
 
-IO_THREADS = 8  # as many reads and flushes wait for media at once
+IO_THREADS = 32  # as many calls wait for media at once; one medium takes a quarter of them at most
 TICK_S = 1.0
 OPENED_AT_ONCE = 64  # targets of `add_many`; more only wait for the same threads
 

@@ -18,6 +18,7 @@ from san_console.target.backstore_file import FileBackstore
 from san_console.target.backstore_opening import identity_of
 from san_console.target.config import BackstoreSpec, parse_spec
 from san_console.target.errors import BackstoreError
+from san_console.target.server import IO_THREADS
 from tests.target.media import Heap, loop_device
 
 SIZE = 1 << 20
@@ -168,6 +169,27 @@ async def test_an_error_tells_where(store: FileBackstore, monkeypatch: pytest.Mo
         await store.write(65536, b"x" * 65536)
     assert (writing.value.errno, writing.value.offset_bytes) == (errno.ENOSPC, bad)
     assert bytes(await store.read(bad + 4096, 4096)) == bytes(4096)
+
+
+async def test_a_medium_that_hangs_leaves_threads_to_the_others(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert backstore_file.MAX_THREADS <= IO_THREADS // 4
+    monkeypatch.setattr(backstore_file, "MAX_THREADS", 3)  # of the four of `pool`
+    hanging, good = (FileBackstore(parse_spec(f"file:{tmp_path}/{name},size=1M"), pool) for name in "ab")
+    go_on = threading.Event()
+    monkeypatch.setattr(hanging, "_read_all", lambda *_: bytes(go_on.wait(10)))
+    hung = [asyncio.ensure_future(hanging.read(0, 512)) for _ in range(9)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(5):
+            assert bytes(await good.read(0, 512)) == bytes(512)
+            await hanging.reopen()
+    finally:
+        go_on.set()
+    await asyncio.gather(*hung)
+    hanging.close()
+    good.close()
 
 
 async def test_reopening_takes_what_is_there_now(store: FileBackstore, pool: ThreadPoolExecutor) -> None:
