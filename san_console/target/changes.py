@@ -106,9 +106,19 @@ class TargetChange:
         """The configuration holds from now on, for the LUNs that are there."""
         served = self._served
         served.config = without_luns(self._new, there)
+        for session in self._table.of_target(served.config.name):
+            self._follow_address(session)
         for nexus in list(served.nexuses):
             nexus.group = served.config.group_of_tag(nexus.group.tag) or nexus.group
             nexus.remap()
+
+    def _follow_address(self, session: ServedSession) -> None:
+        """What a session sees goes by the address of a connection that may stay."""
+        initiator = session.result.session.initiator_name
+        addresses = [one.address for one in session.connections.values()] or [session.address]
+        allowed = [one for one in addresses if may_log_in(self._served.config, initiator, one)]
+        if allowed and session.nexus.address not in allowed:
+            session.nexus.address = allowed[0]
 
     async def _change_unit(self, unit: LogicalUnit, old: LunConfig, new: LunConfig) -> None:
         name = visible(new.name)
@@ -139,9 +149,21 @@ class TargetChange:
         config = self._served.config
         for session in self._table.of_target(config.name):
             initiator = session.result.session.initiator_name
-            if not may_log_in(config, initiator, session.address):
+            members = list(session.connections.values())
+            addresses = [one.address for one in members] or [session.address]
+            if not any(may_log_in(config, initiator, one) for one in addresses):
                 session.close("its initiator may no longer log in")
                 self._said.append(f"The session of {visible(initiator)} was ended.")
+                continue
+            for one in members:
+                if not may_log_in(config, initiator, one.address):
+                    why = "its initiator may no longer log in from there"
+                elif not session.nexus.sees_the_same(one.address):
+                    why = "its initiator sees other LUNs from there than the session does"
+                else:
+                    continue
+                session.close_connection(one, why)
+                self._said.append(f"Connection {one.cid} of {visible(initiator)} was ended: {why}.")
 
     async def _end_unreachable(self) -> None:
         """Connections through a portal that the target no longer has, or that is in another group now: asked

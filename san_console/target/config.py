@@ -24,7 +24,7 @@ from san_console.target.lun_config import (
     parse_size,
     parse_spec,
 )
-from san_console.target.subjects import ANYONE, SubjectIndex, check_group_name
+from san_console.target.subjects import ANYONE, SubjectIndex, check_group_name, parse_subject
 
 __all__ = [
     "ANYONE",
@@ -62,6 +62,7 @@ MAX_LUNS_PER_TARGET = 256
 MAX_PORTAL_GROUP_TAG = 65535
 MAX_PORTALS_PER_TARGET = 64  # a SendTargets answer for one of them stays in one PDU
 MAX_GROUPS_PER_TARGET = 32  # SCST's limit of ALUA target port groups is of the same order
+MAX_ALIAS_BYTES = 255  # RFC 7143 §6.1; a NUL in it would begin another key of the login
 MAX_INITIATOR_GROUPS = 1024
 MAX_GROUP_MEMBERS = 1024
 # Addresses that mean every interface cannot be told to an initiator that is sent there.
@@ -191,6 +192,11 @@ class TargetConfig:
                 str(error), check="Write a name such as iqn.2026-11.org.example:disks."
             ) from error
         object.__setattr__(self, "name", name)
+        if len(self.alias.encode(errors="replace")) > MAX_ALIAS_BYTES or "\0" in self.alias:
+            raise ConfigError(
+                f"“{visible(self.alias, 80)}” cannot be the alias of a target.",
+                check=f"Use at most {MAX_ALIAS_BYTES} bytes, and no NUL.",
+            )
         self._check_groups()
         if len(self.luns) > MAX_LUNS_PER_TARGET:
             raise ConfigError(
@@ -216,12 +222,9 @@ class TargetConfig:
         """The portals of all groups."""
         return [portal for group in self.groups for portal in group.portals]
 
-    def group_of(self, portal: Portal) -> PortalGroup:
-        """The group that a portal is in. Raises KeyError."""
-        for group in self.groups:
-            if portal in group.portals:
-                return group
-        raise KeyError(portal)
+    def group_at(self, portal: Portal) -> PortalGroup | None:
+        """The group that a portal is in."""
+        return next((group for group in self.groups if portal in group.portals), None)
 
     def group_of_tag(self, tag: int) -> PortalGroup | None:
         """The group with this tag."""
@@ -257,7 +260,7 @@ class TargetConfig:
                 f"A target has at most {MAX_INITIATOR_GROUPS} groups of {MAX_GROUP_MEMBERS} initiators.",
                 check="Use patterns or networks.",
             )
-        if len({one.subject for one in self.initiators}) != len(self.initiators):
+        if len({parse_subject(one.subject).text for one in self.initiators}) != len(self.initiators):
             raise ConfigError(
                 "The access list names an initiator twice.", check="Keep one entry for each of them."
             )
@@ -274,12 +277,13 @@ class TargetConfig:
                 raise ConfigError(
                     f"LUN number {rule.lun} cannot be addressed.", check=f"Choose 0 to {MAX_FLAT_LUN}."
                 )
-            if (rule.initiator, rule.lun) in seen:
+            subject = parse_subject(rule.initiator).text
+            if (subject, rule.lun) in seen:
                 raise ConfigError(
                     f"LUN number {rule.lun} is mapped twice for “{visible(rule.initiator, 80)}”.",
                     check="Give each LUN that an initiator sees its own number.",
                 )
-            seen.add((rule.initiator, rule.lun))
+            seen.add((subject, rule.lun))
 
     def _check_secrets(self) -> None:
         """A secret that the target proves itself with must be nobody's way in (RFC 7143 §9.2.1): also not

@@ -103,6 +103,17 @@ class SessionNexus:
                 changed = True
         return changed
 
+    def sees_the_same(self, address: str) -> bool:
+        """Whether the session's initiator would see just what the session does if it came from `address`."""
+        if self.target is None or address == self.address:
+            return True
+        config, name = self.target.config, self.initiator_name
+        mine, its = (
+            {(rule.lun, rule.lun_id, rule.read_only) for rule in mapped_luns(config, name, where)}
+            for where in (self.address, address)
+        )
+        return mine == its
+
     def remap(self) -> None:
         """The configuration of the target changed: follow it, and tell the initiator."""
         if self.target is not None:

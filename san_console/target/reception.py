@@ -13,6 +13,7 @@ from san_console.iscsi.login_policy import SessionDecision, SessionRequest, Targ
 from san_console.names.display import visible
 from san_console.names.iscsi_name import comparison_key
 from san_console.names.portal import Portal
+from san_console.target.access import chap_for, may_log_in
 from san_console.target.admission import Admission, Visit
 from san_console.target.config import ChapConfig, PortalGroup
 from san_console.target.ending import quiet
@@ -82,7 +83,7 @@ class Reception:
             return found
 
         def session_for(request: SessionRequest) -> SessionDecision:
-            return self._table.decide(request, place)
+            return self._table.decide(request, place, self._may_replace)
 
         policy = PortalPolicy(find, session_for, self.discovery_chap)
         outcome = await log_in(sock, policy, visit, DISCOVERY_LIMITS.command_window)
@@ -92,7 +93,8 @@ class Reception:
             await send_responses(sock, outcome.answer)
             self._news.refused(outcome, address)
             return False
-        self.admission.authenticated(address)
+        if outcome.result.session.chap_user is not None:
+            self.admission.authenticated(address)
         try:
             return await self._admit(sock, listener, address, outcome, outcome.result, place, reached)
         except TooLate as late:
@@ -108,9 +110,44 @@ class Reception:
         served = self._targets.get(name)
         if served is None:
             return login_status.TARGET_REMOVED if name in self.removed else login_status.NOT_FOUND
-        if name not in listener.users:
-            return login_status.NOT_FOUND
-        return Reached(served.config, served.config.group_of(listener.portal))
+        # In the middle of a change the listener may know of the target what its configuration does not say
+        # yet, or no more.
+        group = served.config.group_at(listener.portal) if name in listener.users else None
+        return Reached(served.config, group) if group is not None else login_status.NOT_FOUND
+
+    def _may_replace(self, existing: ServedSession) -> bool:
+        """Whether a session may be ended by another identity of its initiator: the one that it has proved is
+        no longer asked for, so that nobody could come back with it (a new secret, or CHAP turned on).
+        """
+        served = existing.nexus.target
+        name = existing.result.session.initiator_name
+        chap = self.discovery_chap if served is None else chap_for(served.config, name, existing.address)
+        users = {one.user for one in chap.accepted} if chap is not None else {None}
+        return existing.result.session.chap_user not in users
+
+    def _check_still_welcome(self, arrival: Arrival, target: str, group: PortalGroup | None) -> None:
+        """What holds now, not what held when the login began: it may have taken as long as its deadline, and
+        have waited for a backstore. Raises TooLate.
+        """
+        if self.closing:
+            raise TooLate(login_status.SERVICE_UNAVAILABLE, "the target is being stopped")
+        chap = self.discovery_chap
+        request = arrival.result.session
+        if target:
+            served = self._targets.get(target)
+            now = served.config.group_of_tag(group.tag) if served is not None and group is not None else None
+            if served is None or now is None or arrival.listens_at not in now.portals:
+                raise TooLate(login_status.TARGET_REMOVED, "the target was removed during the login")
+            if not may_log_in(served.config, request.initiator_name, arrival.address):
+                raise TooLate(
+                    login_status.AUTHORIZATION_FAILURE, "its access was taken away during the login"
+                )
+            chap = chap_for(served.config, request.initiator_name, arrival.address)
+        proved = [one for one in arrival.result.decision.chap or () if one.user == request.chap_user]
+        if chap is not None and not any(one in chap.accepted for one in proved):
+            raise TooLate(
+                login_status.AUTHENTICATION_FAILURE, "what it has to prove was changed during the login"
+            )
 
     # After the login
 
@@ -133,13 +170,7 @@ class Reception:
         if not await self._earlier_over(sock, result.session, place):
             return False
         served = self._targets.get(place.target)
-        gone = place.target and (
-            served is None or reached is None or served.config.group_of_tag(reached.group.tag) is None
-        )
-        if gone:
-            raise TooLate(login_status.TARGET_REMOVED, "the target was removed during the login")
-        if self.closing:
-            raise TooLate(login_status.SERVICE_UNAVAILABLE, "the target is being stopped")
+        self._check_still_welcome(arrival, place.target, reached.group if reached is not None else None)
         if self._table.is_full(place) or self._table.with_tsih(result.tsih) is not None:
             raise TooLate(login_status.OUT_OF_RESOURCES, "others were quicker")
         return await self._begin(arrival, served, place, reached.group if reached is not None else NO_GROUP)
@@ -214,6 +245,13 @@ class Reception:
         with session.held():
             if not await self._replaced(session, arrival):
                 return False
+            self._check_still_welcome(arrival, session.target, session.nexus.group)
+            if not session.nexus.sees_the_same(arrival.address):
+                # §11.13.5: no session spans these addresses. What one of them may see is not for the other.
+                raise TooLate(
+                    login_status.CANNOT_INCLUDE_IN_SESSION,
+                    "from its address the initiator sees other LUNs than its session does",
+                )
             if len(session.connections) >= session.max_connections:
                 raise TooLate(login_status.TOO_MANY_CONNECTIONS, "another connection was quicker")
             connection = await self._answer(session, arrival)

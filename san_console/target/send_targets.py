@@ -50,6 +50,8 @@ class Directory:
             if served is None or not may_log_in(served.config, asker.initiator_name, asker.address):
                 continue
             where = self._portals.reachable(served.config, asker.asked_at)
+            if not where:
+                continue  # without an address it would be looked for where it was asked for (Appendix C)
             pairs.append(("TargetName", name))
             pairs += [("TargetAddress", format_target_address(portal, tag)) for portal, tag in where]
         return encode_pairs(pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from san_console.iscsi import login_status
@@ -122,10 +122,22 @@ class SessionTable:
             or len(self._by_target.get(place.target, ())) >= most
         )
 
-    def decide(self, request: SessionRequest, place: Place) -> SessionDecision:
-        """The table of ISID and TSIH. Authentication is over, so that nobody else can touch a session."""
+    def decide(
+        self,
+        request: SessionRequest,
+        place: Place,
+        may_replace: Callable[[ServedSession], bool] = lambda _: False,
+    ) -> SessionDecision:
+        """The table of ISID and TSIH. Authentication is over, so that nobody else can touch a session.
+
+        `may_replace` says of a session whether another identity may end it.
+        """
         existing = self._by_key.get(key_of(request, place))
-        if existing is not None and existing.result.session.chap_user != request.chap_user:
+        if (
+            existing is not None
+            and existing.result.session.chap_user != request.chap_user
+            and (request.tsih or not may_replace(existing))
+        ):
             return SessionDecision(login_status.AUTHORIZATION_FAILURE)  # §9.2: the same identity as before
         if request.tsih:
             return self._join(request, place, existing)

@@ -28,6 +28,7 @@ from san_console.target.errors import ConfigError
 ANYONE = "*"
 GROUP_PREFIX = "group:"
 MAX_GROUP_NAME_CHARACTERS = 64  # a label in a table
+_MAPPED_PREFIX = 96  # ::ffff:0:0/96 holds the IPv4 addresses (RFC 4291 §2.5.5.2)
 _CHECK = (
     "Write an initiator's name, a pattern with *, an address or network such as 10.0.0.0/8, "
     "NAME@NETWORK, group:NAME, or * for anyone."
@@ -103,6 +104,7 @@ class Subject:
 
 def _network(text: str) -> Network | None:
     """None when the text is no address and no network. Raises ConfigError for bits behind the prefix."""
+    found: ipaddress.IPv4Network | ipaddress.IPv6Network
     try:
         found = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -114,6 +116,10 @@ def _network(text: str) -> Network | None:
             raise ConfigError(
                 f"“{visible(text, 60)}” has bits set behind its prefix.", check=f"Write {found}."
             ) from None
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= _MAPPED_PREFIX:
+        mapped = found.network_address.ipv4_mapped
+        if mapped is not None:  # as `parse_address` takes it, or the rule would mean nobody
+            return Network(32, int(mapped), found.prefixlen - _MAPPED_PREFIX)
     return Network(found.max_prefixlen, int(found.network_address), found.prefixlen)
 
 
@@ -135,7 +141,15 @@ def _name(text: str, whole: str) -> tuple[str, re.Pattern[str] | None]:
         raise ConfigError(f"“{visible(whole, 80)}” fits no initiator's name.", check=_CHECK)
     if name == ANYONE:
         return "", None
-    return name, re.compile(".*".join(map(re.escape, name.split("*"))))
+    return name, _pattern(name)
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """Between two `*` the first place that fits is as good as any later one, so nothing is tried twice: a
+    peer chooses the name, and must not be able to keep the loop busy with it.
+    """
+    first, *middle, last = map(re.escape, name.split("*"))
+    return re.compile(f"{first}{''.join(f'(?>.*?{part})' for part in middle)}.*{last}")
 
 
 def parse_subject(text: str) -> Subject:

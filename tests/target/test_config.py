@@ -136,6 +136,14 @@ def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
         {"initiators": [InitiatorAccess("nobody")]},
         {"initiators": [InitiatorAccess("group:none")]},
         {"initiators": [InitiatorAccess("*"), InitiatorAccess("*")]},
+        {
+            "initiators": [
+                InitiatorAccess("iqn.2026-11.org.example:A"),
+                InitiatorAccess("IQN.2026-11.org.example:a"),
+            ]
+        },
+        {"alias": "a\0TargetAddress=10.0.0.1"},
+        {"alias": "ä" * 128},
         {"initiator_groups": [InitiatorGroup("", [])]},
         {"initiator_groups": [InitiatorGroup("a", []), InitiatorGroup("a", [])]},
         {"initiator_groups": [InitiatorGroup("a", ["group:a"])]},
@@ -144,6 +152,7 @@ def test_texts_that_inquiry_cannot_carry(fields: dict[str, str]) -> None:
         {"mappings": [MappingRule("*", "b", 0)]},
         {"mappings": [MappingRule("*", "a", 16384)]},
         {"mappings": [MappingRule("*", "a", 1), MappingRule("*", "a", 1)]},
+        {"mappings": [MappingRule("10.0.0.1", "a", 1), MappingRule("10.0.0.1/32", "a", 1)]},
     ],
 )
 def test_targets_that_cannot_be(fields: dict[str, object]) -> None:
@@ -171,11 +180,10 @@ def test_a_portal_is_in_one_group_that_is_found_by_portal_and_tag() -> None:
     groups = [PortalGroup(1, [here]), PortalGroup(7, [there], "standby", preferred=True)]
     config = TargetConfig("iqn.2026-11.org.example:t", groups)
     assert config.portals == [here, there]
-    assert config.group_of(there).tag == 7
+    assert config.group_at(there) is config.group_of_tag(7)
     assert config.group_of_tag(7) is groups[1]
     assert config.group_of_tag(2) is None
-    with pytest.raises(KeyError):
-        config.group_of(Portal("127.0.0.1", 2))
+    assert config.group_at(Portal("127.0.0.1", 2)) is None
     with pytest.raises(ConfigError):
         PortalGroup(1, [here], "asleep")  # type: ignore[arg-type]
     for nowhere in (Portal("0.0.0.0", 1), Portal("::", 1), Portal("127.0.0.1", 0)):

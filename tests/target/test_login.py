@@ -10,9 +10,12 @@ import pytest
 from san_console.iscsi import login_status
 from san_console.iscsi.errors import LoginFailed
 from san_console.iscsi.login_target import LoginTarget
+from san_console.iscsi.negotiation import Offer
 from san_console.iscsi.pdu import LoginRequest, LoginResponse
+from san_console.names.credentials import ChapCredentials, Secret
+from san_console.names.portal import Portal
 from san_console.target import login as shell
-from san_console.target.config import ChapConfig, PortalGroup, TargetConfig, TargetLimits
+from san_console.target.config import ChapConfig, InitiatorAccess, PortalGroup, TargetConfig, TargetLimits
 from san_console.target.login import DISCOVERY_LIMITS, PortalPolicy, Reached, offer_of
 from san_console.target.session_table import SessionTable
 from tests.target.raw_initiator import ME, NAME, RawInitiator, Served, config, settings
@@ -125,6 +128,79 @@ async def test_what_is_gone_at_the_end_of_a_login(
         assert (error.value.status_class, error.value.status_detail) == status
         assert served.kinds()[-1] == "target_login_failed"
         assert served.server.sessions() == []
+        await raw.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"anyone": False, "initiators": [InitiatorAccess("*@10.0.0.0/8")]}, (2, 2)),
+        ({"chap": ChapConfig([ALICE])}, (2, 1)),
+        ({"portals": [Portal("127.0.0.2", 0)]}, (2, 4)),
+    ],
+    ids=["access", "chap", "portal"],
+)
+@pytest.mark.parametrize("joins", [False, True])
+async def test_what_changes_during_a_login_holds_for_it(
+    joins: bool, changes: dict[str, object], status: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login may take as long as its deadline: whoever began it before his access was taken away is not let
+    in after it.
+    """
+    async with Served() as served:
+        reception = served.server._reception
+        first = await served.raw()
+        login = await first.login(settings(offer=Offer(max_connections=2)))
+        assert login.result is not None
+        name = "_replaced" if joins else "_earlier_over"
+        waits = getattr(reception, name)
+
+        async def meanwhile(*args: object) -> bool:
+            # Under it only: what ends the session that is there is not what is asked for here.
+            served.server._target(NAME).config = config(**changes)
+            return await waits(*args)  # type: ignore[no-any-return]  # handed on
+
+        monkeypatch.setattr(reception, name, meanwhile)
+        raw = await served.raw()
+        wanted: dict[str, object] = {"isid": bytes(6)}
+        if joins:
+            wanted = {"tsih": login.result.tsih, "cid": 1, "session_parameters": login.result.params}
+        with pytest.raises(LoginFailed) as error:
+            await raw.login(settings(**wanted))
+        assert (error.value.status_class, error.value.status_detail) == status
+        assert [one.connections for one in served.server.sessions()] == [1]
+        await raw.close()
+        await first.close()
+
+
+async def test_a_portal_that_the_target_does_not_have_yet() -> None:
+    """In the middle of a change it listens there already."""
+    async with Served() as served:
+        served.server._target(NAME).config = config(portals=[Portal("127.0.0.2", 1)])
+        raw = await served.raw()
+        with pytest.raises(LoginFailed) as error:
+            await raw.login(settings())
+        assert (error.value.status_class, error.value.status_detail) == (2, 3)
+        await raw.close()
+        served.server._target(NAME).config = config()
+
+
+async def test_only_a_proof_makes_wrong_guesses_forgotten() -> None:
+    """A discovery without CHAP between two guesses must not save the pause before the next one."""
+    async with Served(config(chap=ChapConfig([ALICE]))) as served:
+        failures = served.server._reception.admission._failures
+        wrong = ChapCredentials("alice", Secret("another-secret-1"))
+        for count in (1, 2):
+            raw = await served.raw()
+            with pytest.raises(LoginFailed):
+                await raw.login(settings(chap=wrong))
+            await raw.close()
+            assert failures["127.0.0.1"][0] == count
+            raw = await served.raw()
+            await raw.login(settings(target_name=None))
+            await raw.close()
+        raw = await served.login(chap=ALICE)
+        assert not failures
         await raw.close()
 
 

@@ -19,11 +19,12 @@ from san_console.target.config import (
     BackstoreSpec,
     ChapConfig,
     LunConfig,
+    MappingRule,
     PortalGroup,
     TargetConfig,
     TargetLimits,
 )
-from tests.target.raw_initiator import ISID, NAME, RawInitiator, Served, config, settings, until
+from tests.target.raw_initiator import ISID, ME, NAME, RawInitiator, Served, config, settings, until
 from tests.target.slow_medium import SlowWrites
 
 MANY = Offer(max_connections=4)
@@ -194,6 +195,65 @@ async def test_only_the_same_identity_joins_or_reinstates() -> None:
         second = await join(served, tsih, params, 1, chap=ALICE)
         await victim.ping()
         await victim.close()
+        await second.close()
+
+
+async def test_an_identity_that_is_asked_for_no_more_keeps_nobody_out() -> None:
+    """With CHAP turned on, an initiator whose connection broke silently comes back at once."""
+    async with Served() as served:
+        stale = await served.login()
+        await served.server.update(config(chap=ChapConfig([ALICE])))
+        await stale.ping()
+        again = await served.login(chap=ALICE)
+        assert await stale.closed() == b""
+        await served.server.update(config(chap=ChapConfig([BOB])))
+        third = await served.login(chap=BOB)
+        assert await again.closed() == b""
+        await third.ping()
+        assert len(served.server.sessions()) == 1
+        for raw in (stale, again, third):
+            await raw.close()
+
+
+async def from_address(served: Served, address: str, **changes: object) -> RawInitiator:
+    raw = RawInitiator(*await asyncio.open_connection("127.0.0.1", served.port, local_addr=(address, 0)))
+    try:
+        await raw.login(settings(**changes))
+    except LoginFailed:
+        await raw.close()
+        raise
+    return raw
+
+
+async def test_what_one_address_may_see_is_not_for_another() -> None:
+    """A connection does not get at the LUNs of a session from where they are not to be seen; and a change of
+    the rules ends just the connections that it is about.
+    """
+    luns = [LunConfig(name, name, BackstoreSpec("memory", size_bytes=1 << 20)) for name in "ab"]
+    here, there = MappingRule(f"{ME}@127.0.0.1", "a", 0), MappingRule(f"{ME}@127.0.0.2", "b", 0)
+    one = config(anyone=False, luns=luns, mappings=[here, there])
+    async with Served(one) as served:
+        first, tsih, params = await leading(served)
+        joining: dict[str, Any] = {"tsih": tsih, "cid": 1, "offer": MANY, "session_parameters": params}
+        with pytest.raises(LoginFailed) as error:
+            await from_address(served, "127.0.0.2", **joining)
+        assert (error.value.status_class, error.value.status_detail) == (2, 8)
+        await first.ping()
+        # Both see the same: the session may span them, and goes on when the first address is shut out.
+        both = MappingRule(ME, "a", 0)
+        await served.server.update(config(anyone=False, luns=luns, mappings=[both]))
+        second = await from_address(served, "127.0.0.2", **joining)
+        await served.server.update(
+            config(anyone=False, luns=luns, mappings=[MappingRule(f"{ME}@127.0.0.2", "a", 0)])
+        )
+        assert await first.closed() is not None
+        [info] = served.server.sessions()
+        assert ([link.address for link in info.connection_list], info.luns) == (["127.0.0.2"], [0])
+        await told_of_a_drop(second, 0)
+        await second.ping()
+        await served.server.update(config(anyone=False, luns=luns, mappings=[here]))
+        assert served.server.sessions() == []
+        await first.close()
         await second.close()
 
 

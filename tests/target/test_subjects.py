@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -178,3 +179,27 @@ def test_patterns_mean_what_a_shell_would(pattern: str, name: str) -> None:
 
     wanted = f"iqn.*{pattern}"
     assert parse_subject(wanted).matches(f"iqn.{name}", None) is fnmatchcase(f"iqn.{name}", wanted)
+
+
+def test_a_name_made_for_a_pattern_does_not_keep_the_loop_busy() -> None:
+    """The name is the peer's choice: a pattern that tries every place for every `*` would take hours."""
+    subject = parse_subject("iqn.*:*a*a*a*a*a*a*a*a*a*b")
+    begun = time.perf_counter()
+    assert not subject.matches("iqn." + ":a" * 109, None)
+    assert time.perf_counter() - begun < 0.5
+    assert subject.matches("iqn." + ":a" * 100 + "b", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled", "address"),
+    [
+        ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8", "10.9.9.9"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8", "::ffff:10.9.9.9"),
+        ("::ffff:0:0/96", "0.0.0.0/0", "192.0.2.1"),
+    ],
+)
+def test_ipv4_in_ipv6_means_ipv4_in_rules_too(text: str, spelled: str, address: str) -> None:
+    subject = parse_subject(text)
+    assert subject.text == spelled
+    assert subject.matches(ME, parse_address(address))
