@@ -295,10 +295,13 @@ class RecoveringInitiator:
             self._data_out(job, o.RESERVED_TAG, len(immediate), end)
 
     def _data_out(self, job: Job, ttt: int, start: int, end: int) -> None:
-        for data_sn, offset in enumerate(range(start, end, MAX_SEGMENT_BYTES)):
+        offsets = list(range(start, end, MAX_SEGMENT_BYTES))
+        if not self.session.wanted.offer.data_pdu_in_order:
+            self._rng.shuffle(offsets)
+        for data_sn, offset in enumerate(offsets):
             piece = bytes(job.data[offset : min(offset + MAX_SEGMENT_BYTES, end)])
             pdu = ScsiDataOut(
-                final=offset + len(piece) == end,
+                final=data_sn == len(offsets) - 1,
                 itt=job.pdu.itt,
                 ttt=ttt,
                 data_sn=data_sn,

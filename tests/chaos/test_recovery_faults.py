@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -21,6 +21,7 @@ from san_console.scsi import cdb
 from san_console.target import server
 from san_console.target.backstore import Buffer
 from san_console.target.backstore_memory import MemoryBackstore
+from san_console.target.config import TargetLimits
 from san_console.wire import serial
 from tests.chaos.faulty_link import (
     DAMAGE_DATA,
@@ -36,7 +37,7 @@ from tests.chaos.load import LONGER, SEED
 from tests.chaos.recovering import RecoveringInitiator
 from tests.chaos.restarting import RestartingInitiator
 from tests.chaos.stamps import Ledger, Violation, generation_of
-from tests.target.raw_initiator import Served, settings
+from tests.target.raw_initiator import Served, config, settings
 from tests.target.scripted import MAX_SEGMENT_BYTES, Session, offer
 
 pytestmark = pytest.mark.conformance
@@ -47,8 +48,14 @@ WORKERS = 12
 COMMANDS = 160
 RATE = 0.05
 CUTS = 8
+SLOW_S = 0.1
 
 SOLICITED = {"immediate_data": False, "initial_r2t": True}
+ANY_ORDER = SOLICITED | {
+    "max_outstanding_r2t": 4,
+    "data_pdu_in_order": False,
+    "data_sequence_in_order": False,
+}
 UNSOLICITED = {"immediate_data": True, "initial_r2t": False, "first_burst_bytes": 2 * MAX_SEGMENT_BYTES}
 
 # What an exchange at these levels consists of; the link has to have hit each of it in each of these ways.
@@ -135,10 +142,15 @@ async def run_of(
 ) -> AsyncIterator[tuple[Served, Run]]:
     rng = link.rng
     print(f"chaos seed {SEED}: SAN_CHAOS_SEED={SEED} makes the same faults again")
-    async with Served() as served:
+    in_order = {
+        name: bool(changes.get(name, True)) for name in ("data_pdu_in_order", "data_sequence_in_order")
+    }
+    async with Served(config(limits=TargetLimits(**in_order))) as served:
         wanted = settings(offer=offer(level, connections, **changes))
         session = await Session.open(served.port, wanted, connections)
         first = session.connections[0]
+        agreed = first.parameters
+        assert (agreed.data_pdu_in_order, agreed.data_sequence_in_order) == tuple(in_order.values())
         first._command(cdb.test_unit_ready(), 0, 0, None)
         await first.receive()  # the unit attention of a new nexus
         initiator = (RecoveringInitiator if level else RestartingInitiator)(session, link, rng)
@@ -165,10 +177,41 @@ def _by_pdu(link: FaultyLink) -> dict[tuple[str, str], Counter[str]]:
     return found
 
 
-@pytest.mark.parametrize("data", [SOLICITED, UNSOLICITED], ids=["solicited", "unsolicited"])
+@pytest.mark.parametrize(
+    "data", [SOLICITED, UNSOLICITED, ANY_ORDER], ids=["solicited", "unsolicited", "any order"]
+)
 @pytest.mark.parametrize(("level", "connections"), [(1, 1), (1, 4), (2, 1), (2, 4)])
 async def test_nothing_is_lost_and_nothing_runs_twice(
-    executed: Counter[int], level: int, connections: int, data: dict[str, object]
+    executed: Counter[int], level: int, connections: int, data: Mapping[str, object]
+) -> None:
+    await _recover_all(executed, level, connections, data)
+
+
+@pytest.mark.parametrize(("level", "connections"), [(1, 4), (2, 1), (2, 4)])
+async def test_the_same_with_a_medium_that_takes_its_time(
+    executed: Counter[int], monkeypatch: pytest.MonkeyPatch, level: int, connections: int
+) -> None:
+    """Connections are lost while the unit is at work on their commands."""
+    write, read = MemoryBackstore.write_nowait, MemoryBackstore.read
+    chance = random.Random(SEED)
+
+    async def slow_write(store: MemoryBackstore, offset: int, data: Buffer, *, fua: bool = False) -> None:
+        await asyncio.sleep(chance.uniform(0, SLOW_S))  # the medium itself
+        write(store, offset, data)
+
+    async def slow_read(store: MemoryBackstore, offset: int, length: int) -> Buffer:
+        await asyncio.sleep(chance.uniform(0, SLOW_S))
+        return await read(store, offset, length)
+
+    monkeypatch.setattr(MemoryBackstore, "write", slow_write)
+    monkeypatch.setattr(MemoryBackstore, "write_nowait", lambda *_: False)
+    monkeypatch.setattr(MemoryBackstore, "read", slow_read)
+    monkeypatch.setattr(MemoryBackstore, "read_nowait", lambda *_: None)
+    await _recover_all(executed, level, connections, UNSOLICITED)
+
+
+async def _recover_all(
+    executed: Counter[int], level: int, connections: int, data: Mapping[str, object]
 ) -> None:
     rng = random.Random(SEED * 100 + level * 10 + connections)
     link = FaultyLink(rng, RATE, headers=level == 2)
@@ -204,7 +247,7 @@ async def test_nothing_is_lost_and_nothing_runs_twice(
 @pytest.mark.parametrize("data", [SOLICITED, UNSOLICITED], ids=["solicited", "unsolicited"])
 @pytest.mark.parametrize("connections", [1, 4])
 async def test_at_level_0_sessions_are_lost_and_nothing_else(
-    executed: Counter[int], connections: int, data: dict[str, object]
+    executed: Counter[int], connections: int, data: Mapping[str, object]
 ) -> None:
     rng = random.Random(SEED * 100 + connections)
     link = FaultyLink(rng, RATE / 3, headers=True)
