@@ -18,6 +18,16 @@ _SILENT = (
     "this computer, after waiting",
     "Is the archive array switched on?",
 )
+_MISSING = (
+    "/mnt/archive/2024.img is not there.",
+    "this computer's file system",
+    "Is /mnt/archive mounted? Its mappings stay until it is back.",
+)
+_FULL = (
+    "1.6 TiB of its 2.0 TiB are in use; its initiators were warned.",
+    "this computer (the target prod)",
+    "Grow the LUN, or let its initiators give back what they no longer use.",
+)
 _NONE = ("", "", "")
 
 _STORY: Final[tuple[_Story, ...]] = (
@@ -52,7 +62,8 @@ _STORY: Final[tuple[_Story, ...]] = (
         "this computer (the target prod)",
         "Does esx-8 hold the secret of db-hosts or of esx-lab?",
     ),
-    (3_600, "warning", "backstore_error", "local_target", ARCHIVE, "LUN 2024 went offline.", *_NONE),
+    (3_600, "error", "lun_offline", "local_target", ARCHIVE, "LUN 2024 went offline.", *_MISSING),
+    (2_100, "warning", "threshold_reached", "local_target", PROD, "LUN vm-store is 80 % full.", *_FULL),
     (1_320, "info", "target_login", "target_session", "t4", "This computer logged in to lab-1.", *_NONE),
     (1_320, "info", "login", "session", "s6", "Logged in to lab-1 at 127.0.0.1:3260.", *_NONE),
     (600, "error", "connection_lost", "session", "s5", "The connection to archive was lost.", *_SILENT),

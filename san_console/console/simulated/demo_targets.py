@@ -29,6 +29,7 @@ LAB: Final = PREFIX + "lab-1"
 ARCHIVE: Final = PREFIX + "archive-store"
 OWN_NAME: Final = "iqn.2026-11.org.san-console:laptop-7f3a"
 BACKUP_NETWORK: Final = "10.20.40.0/24"
+INSTALL_NETWORK: Final = "10.20.30.0/24"
 ESX_GROUP: Final = "group:esx-cluster"
 _HOSTS: Final = ("db-1.example", "db-2.example", "esx-7.example", "backup.example")
 
@@ -108,6 +109,7 @@ def _prod() -> LocalTarget:
             InitiatorAccess(subject=db_2, identity_ids=["id-db"], mutual_identity_id="id-prod-array"),
             InitiatorAccess(subject=esx),
             InitiatorAccess(subject=backup, identity_ids=["id-backup"]),
+            InitiatorAccess(subject=ESX_GROUP),
             InitiatorAccess(subject="*"),
         ],
         mappings=[
@@ -120,6 +122,8 @@ def _prod() -> LocalTarget:
             Mapping(initiator=esx, lun_id="lun-iso", lun=3, read_only=True),
             Mapping(initiator=backup, lun_id="lun-db-data", lun=0, read_only=True),
             Mapping(initiator=backup, lun_id="lun-db-log", lun=1, read_only=True),
+            Mapping(initiator=ESX_GROUP, lun_id="lun-vm-store", lun=0),
+            Mapping(initiator=INSTALL_NETWORK, lun_id="lun-iso", lun=0, read_only=True),
             Mapping(initiator="*", lun_id="lun-iso", lun=0, read_only=True),
         ],
         identity_ids=["id-db", "id-esx-lab"],
@@ -223,7 +227,7 @@ def _target_sessions(world: World) -> list[TargetSession]:
     rows = (
         ("t1", PROD, initiator("db-1.example"), "db-1", "10.20.0.71", "10.20.0.5:3260", [0, 1, 3], 9, 4),
         ("t2", PROD, initiator("db-2.example"), "db-2", "10.20.0.72", "10.20.0.5:3260", [0, 1, 3], 9, 2),
-        ("t3", PROD, initiator("esx-7.example"), "esx-7", "fd00::77", "[fd00::5]:3260", [3], 3, 1),
+        ("t3", PROD, initiator("esx-7.example"), "esx-7", "fd00::77", "[fd00::5]:3260", [0, 3], 3, 1),
         ("t4", LAB, OWN_NAME, "laptop", "127.0.0.1", "127.0.0.1:3260", [0, 1], 0.36, 1),
         ("t5", ARCHIVE, initiator("backup.example"), "backup", "10.20.40.9", "10.20.0.5:3261", [0], 5, 0),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from san_console.api import methods as api
@@ -23,6 +25,8 @@ from san_console.console.simulated.discovery_methods import valid_portal
 from san_console.console.simulated.engine_methods import valid_name
 from san_console.console.simulated.world import World
 from san_console.names.portal import ISNS_PORT
+
+Severity = Literal["info", "warning", "danger"]
 
 LAB_TARGETS = ("iqn.2026-11.org.san-console:lab-open", "iqn.2026-11.org.san-console:lab-chap")
 
@@ -52,7 +56,36 @@ def plan(world: World, params: api.SaveLocalTarget) -> list[Consequence]:
                 session_ids=hit,
             )
         )
-    return lines or [Consequence(severity="info", text="Nothing changes.")]
+    lines += _access_lines(world, old, wanted)
+    if old.limits != wanted.limits:
+        lines.append(Consequence(severity="info", text="Limits change for new sessions."))
+    if lines or old == wanted:
+        return lines or [Consequence(severity="info", text="Nothing changes for anybody.")]
+    return [Consequence(severity="info", text="Nobody gains or loses anything.")]
+
+
+def _access_lines(world: World, old: LocalTarget, wanted: LocalTarget) -> list[Consequence]:
+    """Who may log in from now on, who no longer, and with what."""
+    lines = []
+    for subject in wanted.initiators:
+        if subject not in old.initiators:
+            who = "Any other initiator" if subject == "*" else f"Whoever {subject} means"
+            severity: Severity = "warning" if subject == "*" else "info"
+            lines.append(Consequence(severity=severity, text=f"{who} may log in."))
+    sessions = [one for one in world.values("target_sessions") if one.target == old.id]
+    gone = [
+        one.id
+        for one in sessions
+        if effective(old, one.initiator, one.address, {}).allowed
+        and not effective(wanted, one.initiator, one.address, {}).allowed
+    ]
+    if gone:
+        text = "Initiators that are connected may no longer log in."
+        lines.append(Consequence(severity="danger", text=text, session_ids=gone, ends_sessions=True))
+    if (old.identity_ids, old.mutual_identity_id) != (wanted.identity_ids, wanted.mutual_identity_id):
+        text = "Initiators prove themselves with other identities from their next login on."
+        lines.append(Consequence(severity="info", text=text))
+    return lines
 
 
 def _initiator_lines(
