@@ -197,11 +197,14 @@ def test_who_sees_what_and_shared_writers() -> None:
         tab.model.cycle(cell(bench, ESX, "vm-store"))
         shown = " ".join(label.text() for label in tab.who.lines._values)
         assert "esx-7.example from fd00::77 sees LUN 0 vm-store (read-only, pending), LUN 3 iso" in shown
-        assert "Nobody sees" not in shown
-        assert "vm-store is read-only for esx-7.example: no writers." in shown
-        tab.model.set_access(cell(bench, ESX, "vm-store"), "read-write")
+        assert "vm-store can be written by esx-cluster (group, 2)" in shown
+        tab.view.setCurrentIndex(cell(bench, DB, "iso"))
         shown = " ".join(label.text() for label in tab.who.lines._values)
-        assert "vm-store is read-write for one initiator only: no shared writers." in shown
+        assert "iso is read-only for db-1.example, db-2.example, esx-7.example and 2 more" in shown
+        tab.model.set_access(cell(bench, DB, "db-log"), "read-only")
+        tab.view.setCurrentIndex(cell(bench, DB, "db-log"))
+        shown = " ".join(label.text() for label in tab.who.lines._values)
+        assert "db-log is read-write for one initiator only: no shared writers." in shown
         tab.view.setCurrentIndex(cell(bench, DB, "db-data"))
         shown = " ".join(label.text() for label in tab.who.lines._values)
         assert "db-data can be written by db-1.example and db-2.example" in shown
@@ -290,6 +293,11 @@ def test_an_initiator_is_added_and_taken_out() -> None:
 
 def test_an_initiator_is_picked_from_those_connected_now() -> None:
     with open_page(ServePage) as bench:
+        target = bench.host.get("local_targets", PROD)
+        rows = [row for row in target.access if not row.subject.startswith("group:")]
+        rules = [rule for rule in target.mappings if not rule.initiator.startswith("group:")]
+        bench.backend.world.change("local_targets", PROD, access=rows, mappings=rules)
+        bench.settle()
         bench.page.initiator_button.click()
         dialog = bench.dialog()
         offered = [dialog.choices.list.item(row).text() for row in range(len(dialog.choices))]
