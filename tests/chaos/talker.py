@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.pdu import (
+    AsyncMessage,
     NopIn,
     NopOut,
     Pdu,
@@ -48,6 +49,8 @@ class Talker:
         self.concluded: set[int] = set()
         """Tags whose task a function has ended: nothing may come for them any more."""
         self.statuses: Counter[int] = Counter()
+        self.told = 0
+        """Asynchronous Messages about commands that were ended."""
         self._ledger = ledger
         self._waiting: dict[int, asyncio.Future[tuple[Pdu, bytes]]] = {}
         self._heard = asyncio.Event()
@@ -66,6 +69,11 @@ class Talker:
         waiting = self._waiting.pop(getattr(pdu, "itt", -1), None)
         if waiting is not None:
             waiting.set_result((pdu, data))
+        elif isinstance(pdu, AsyncMessage):
+            # RFC 7143 §11.9.1, event 5: others have ended commands, and wait until that is known here.
+            assert pdu.async_event == o.ASYNC_FAST_ABORT
+            self.told += 1
+            self.raw.send(NopOut(itt=o.RESERVED_TAG, cmd_sn=self.raw.cmd_sn).pack())
         elif isinstance(pdu, ReadyToTransfer):
             write = self.pending.get(pdu.itt)
             end = pdu.buffer_offset + pdu.desired_data_transfer_length

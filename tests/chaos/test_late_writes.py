@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from san_console.iscsi import opcodes as o
+from san_console.iscsi.parameters import DEFAULT_PROPOSALS, Offer
 from san_console.scsi import cdb
 from san_console.scsi import opcodes as op
 from san_console.scsi.persistent_reservations import WRITE_EXCLUSIVE, Request
@@ -24,7 +25,7 @@ from tests.chaos.load import LONGER, SEED
 from tests.chaos.slow_disk import SlowDisk
 from tests.chaos.stamps import BLOCK_BYTES, Ledger
 from tests.chaos.talker import Talker, Write
-from tests.target.raw_initiator import Served, config, until
+from tests.target.raw_initiator import Served, config, settings, until
 
 pytestmark = pytest.mark.conformance
 
@@ -32,8 +33,8 @@ BLOCKS = 4096
 SLOT_BLOCKS = 64
 LONGEST_S = 0.02
 UNDER_WAY = 16  # from each of two initiators
-STORMS = 25
-RETURNS = 20
+STORMS = 15
+RETURNS = 15
 ISIDS = [bytes.fromhex("8012345678a0"), bytes.fromhex("8012345678b0")]
 SETS = {o.TMF_ABORT_TASK_SET, o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
 OF_ALL = {o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
@@ -131,15 +132,23 @@ class Storm:
                 self.disk.over.add(write.generation)
 
 
+@pytest.mark.parametrize("reporting", ["RFC3720", "ResponseFence", "FastAbort"])
 async def test_no_write_of_an_ended_command_lands_after_the_response(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reporting: str
 ) -> None:
     print(f"chaos seed {SEED}: SAN_CHAOS_SEED={SEED} makes the same faults again")
     rng = random.Random(SEED)
     disk = SlowDisk(monkeypatch, rng, LONGEST_S)
     ledger = Ledger(BLOCKS, SEED)
     async with served_file(tmp_path) as served:
-        talkers = [Talker(await served.login(isid=isid), ledger, number) for number, isid in enumerate(ISIDS)]
+        offer = Offer(task_reporting=(reporting,), proposals=(*DEFAULT_PROPOSALS, "TaskReporting"))
+        talkers = []
+        for number, isid in enumerate(ISIDS):
+            raw = await served.raw()
+            login = await raw.login(settings(isid=isid, offer=offer))
+            assert login.result is not None
+            assert login.result.params.task_reporting == reporting
+            talkers.append(Talker(raw, ledger, number))
         for talker in talkers:
             await talker.attentions()
         storm = Storm(talkers, disk, rng)
@@ -158,9 +167,10 @@ async def test_no_write_of_an_ended_command_lands_after_the_response(
     assert storm.ended > issued // 20
     assert good > issued // 20
     print(
-        f"{STORMS * LONGER} storms: {issued} writes, {storm.functions.total()} functions "
+        f"{STORMS * LONGER} storms with {reporting}: {issued} writes, {storm.functions.total()} functions "
         f"({dict(storm.functions)}; responses {dict(storm.responses)}), {good} writes acknowledged, "
-        f"{storm.ended} ended; landed after the response: 0, answered after it: 0, lost: nothing"
+        f"{storm.ended} ended, {sum(talker.told for talker in talkers)} messages about that; landed "
+        "after the response: 0, answered after it: 0, lost: nothing"
     )
 
 
