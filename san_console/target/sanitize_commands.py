@@ -77,6 +77,12 @@ def overwrite(nexus: UnitNexus, task: TargetTask) -> Result:
     return _begin(nexus, task, state, _overwrite(nexus, wanted, state))
 
 
+def _go_on(unit: LogicalUnit) -> None:
+    """Whoever closes the unit or takes its medium away must not wait for the end. Raises CheckCondition."""
+    if unit.device.closing or unit.offline:
+        raise CheckCondition(SANITIZE_COMMAND_FAILED)
+
+
 async def _overwrite(nexus: UnitNexus, wanted: codec.Overwrite, state: SanitizeState) -> None:
     unit = nexus.unit
     loop = asyncio.get_running_loop()
@@ -89,8 +95,7 @@ async def _overwrite(nexus: UnitNexus, wanted: codec.Overwrite, state: SanitizeS
         content = bytes(octet ^ 0xFF for octet in block) if inverted else block
         data = memoryview(content * (CHUNK_BYTES // unit.block_bytes))
         for start, size in chunks(0, unit.blocks * unit.block_bytes):
-            if unit.device.closing or unit.offline:
-                raise CheckCondition(SANITIZE_COMMAND_FAILED)
+            _go_on(unit)
             await write_bytes(nexus, start, data[:size])
             state.done += size
             early_s = state.done / BYTES_PER_S - (loop.time() - started)
@@ -110,6 +115,7 @@ def block_erase(nexus: UnitNexus, task: TargetTask) -> Result:
 
 async def _block_erase(nexus: UnitNexus, state: SanitizeState) -> None:
     for start, size in chunks(0, state.total, UNMAP_STEP_BYTES):
+        _go_on(nexus.unit)
         await unmap(nexus, [(start, size)])
         state.done += size
     await flush(nexus)

@@ -267,14 +267,15 @@ class UnitNexus:
         if task.state == ABORTED:  # while it waited for its turn
             task.complete(CHECK_CONDITION)
             return
-        if unit.ranges.busy and (extent := shared_range(task.cdb, unit.blocks)) is not None:
-            hold = unit.ranges.shared(*extent)
-            unit.run(
-                self._wait(task, extent) if hold is None else self._finish(task, self._begin(task), hold)
-            )
-            return
         try:
-            result = self._start(task)
+            self._look_again(task)
+            if unit.ranges.busy and (extent := shared_range(task.cdb, unit.blocks)) is not None:
+                hold = unit.ranges.shared(*extent)
+                unit.run(
+                    self._wait(task, extent) if hold is None else self._finish(task, self._begin(task), hold)
+                )
+                return
+            result = self._commands[task.cdb[0]].run(self, task)
         except CheckCondition as answer:
             self._refuse(task, answer)
             return
@@ -294,14 +295,16 @@ class UnitNexus:
             return
         await self._finish(task, self._begin(task), hold)
 
-    def _start(self, task: TargetTask) -> Result:
+    def _look_again(self, task: TargetTask) -> None:
+        """While it waited for its data or its turn, the initiator may have been fenced off, or the medium
+        taken away. Raises CheckCondition.
+        """
         if not self._may_write:
-            # While it waited for its data or its turn, it may have been fenced off, or the medium taken away.
             self.check_access(task.cdb)
-        return self._commands[task.cdb[0]].run(self, task)
 
     async def _begin(self, task: TargetTask) -> Buffer:
-        result = self._start(task)
+        self._look_again(task)
+        result = self._commands[task.cdb[0]].run(self, task)
         return result if isinstance(result, (bytes, bytearray, memoryview)) else await result
 
     async def _finish(self, task: TargetTask, result: Coroutine[Any, Any, Buffer], hold: Hold | None) -> None:

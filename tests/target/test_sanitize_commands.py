@@ -14,9 +14,12 @@ from san_console.scsi import cdb, vpd
 from san_console.scsi import opcodes as op
 from san_console.scsi.provisioning import parse_lba_status
 from san_console.scsi.sense import parse
+from san_console.scsi.status import CHECK_CONDITION
 from san_console.target import sanitize_commands
 from san_console.target.backstore import Buffer
 from tests.target.disk import INVALID_FIELD, INVALID_LIST, WRITE_PROTECTED, Disk
+from tests.target.hosts import Array
+from tests.target.nodes import BLOCK, WRITE, HeldWrites, Node
 
 IN_PROGRESS, FAILED = (2, 0x04, 0x1B), (3, 0x31, 3)
 
@@ -153,3 +156,39 @@ async def test_it_ends_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
         await task.done.wait()
     assert task.answer is not None
     assert task.answer[0] == 2
+
+
+async def test_a_write_whose_data_comes_while_it_runs_does_not_wait_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    array = Array(["memory:4M,thin"])
+    a, b = Node(array, "a"), Node(array, "b")
+    held = HeldWrites(monkeypatch, array.unit.backstore, a, b)
+    a.send(WRITE, BLOCK[:256], edtl=512)
+    b.send(*overwrite(b"s", flags=0x80))
+    await held.begun.wait()
+    a.rest(BLOCK[256:], 256)
+    assert await a.statuses() == [CHECK_CONDITION]
+    held.go_on.set()
+    await array.close()
+    assert held.landed == 1
+
+
+async def test_an_erasure_ends_when_the_unit_is_closed(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sanitize_commands, "UNMAP_STEP_BYTES", 1 << 20)
+    begun, go_on, steps = asyncio.Event(), asyncio.Event(), 0
+
+    async def slow(_: object) -> None:
+        nonlocal steps
+        steps += 1
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(disk.unit.backstore, "unmap", slow)
+    disk.begin(sanitize(2, flags=0x80))
+    await begun.wait()
+    closing = asyncio.ensure_future(disk.unit.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert steps == 1
