@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox
 from san_console.api.serving_objects import InitiatorAccess
 from san_console.gui.dialogs.base import Confirmation
 from san_console.gui.dialogs.lun_properties import EditLunDialog
-from san_console.gui.models.matrix_model import BadgeRole, SubtitleRole
+from san_console.gui.models.matrix_model import BadgeRole, InheritedRole, SubtitleRole
 from san_console.gui.models.served_luns import flags, state, state_words, used
 from san_console.gui.models.subjects import ANYONE
 from san_console.gui.views.serve import ServePage
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
 PROD = "iqn.2026-11.org.example:prod"
 LAB = "iqn.2026-11.org.example:lab-1"
 ESX = "iqn.2004-10.com.example.hosts:esx-7.example"
+BACKUP = "iqn.2004-10.com.example.hosts:backup.example"
 DB = "iqn.2004-10.com.example.hosts:db-1.example"
 
 
@@ -114,7 +115,14 @@ def test_cells_show_access_and_number_and_can_be_heard() -> None:
         assert cell(bench, DB, "db-log").data() == "Read-write · 1"
         assert cell(bench, ESX, "iso").data() == "Read-only · 3"
         heard = model.data(cell(bench, ESX, "vm-store"), Qt.ItemDataRole.AccessibleTextRole)
-        assert heard == "esx-7.example, vm-store: no access"
+        by_group = "nothing of its own, Read-write as LUN 0 by esx-cluster (group, 2)"
+        assert heard == f"esx-7.example, vm-store: {by_group}"
+        assert cell(bench, ESX, "vm-store").data(InheritedRole) == "Read-write · 0"
+        assert cell(bench, DB, "vm-store").data(InheritedRole) is None
+        # Number 0 of this one is taken: what anyone sees under it is hidden.
+        assert cell(bench, BACKUP, "iso").data(InheritedRole) is None
+        heard = model.data(cell(bench, DB, "vm-store"), Qt.ItemDataRole.AccessibleTextRole)
+        assert heard == "db-1.example, vm-store: no access"
         assert model.rows[-1] == ANYONE
 
 

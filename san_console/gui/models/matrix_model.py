@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from san_console.api.serving_objects import LocalLun
+from san_console.api.serving_objects import LocalLun, Mapping
 from san_console.gui import words
 from san_console.gui.models.mapping_matrix import Access, MappingDraft, access_of
 from san_console.gui.models.object_model import DetailRole, ToneRole
@@ -24,6 +24,9 @@ SubtitleRole: Final = int(Qt.ItemDataRole.UserRole) + 20
 
 BadgeRole: Final = int(Qt.ItemDataRole.UserRole) + 21
 """A word behind the name of a row that has to be noticed, with its tone."""
+
+InheritedRole: Final = int(Qt.ItemDataRole.UserRole) + 22
+"""What an initiator sees although its own cell is empty: another row means it, too."""
 
 ACCESS_WORDS: Final[dict[Access, str]] = {
     "none": "–",
@@ -64,16 +67,27 @@ class MatrixModel(QAbstractTableModel):
         self.rows: list[str] = []
         self.luns: list[LocalLun] = []
         self._sessions: dict[str, int] = {}
+        self._addresses: dict[str, str] = {}
+        self._inherited: dict[str, dict[str, Mapping]] = {}
         self._filter: list[str] = []
 
-    def show_draft(self, draft: MappingDraft | None, sessions: dict[str, int]) -> None:
-        """`sessions`: how many each initiator has. Resets only when rows or columns are others."""
+    def show_draft(
+        self,
+        draft: MappingDraft | None,
+        sessions: dict[str, int],
+        addresses: dict[str, str] | None = None,
+    ) -> None:
+        """`sessions`: how many each row means now; `addresses`: where they come from. Resets only when rows
+        or columns are others.
+        """
         rows = self._wanted(draft) if draft is not None else []
         luns = list(draft.base.luns) if draft is not None else []
         same = draft is self.draft and rows == self.rows and luns == self.luns
         if not same:
             self.beginResetModel()
         self.draft, self.rows, self.luns, self._sessions = draft, rows, luns, dict(sessions)
+        self._addresses = dict(addresses) if addresses is not None else self._addresses
+        self._inherited.clear()
         if not same:
             self.endResetModel()
         elif rows:
@@ -138,6 +152,7 @@ class MatrixModel(QAbstractTableModel):
             self._changed()
 
     def _changed(self) -> None:
+        self._inherited.clear()
         if self.rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(self.luns)))
         self.edited.emit()
@@ -184,6 +199,9 @@ class MatrixModel(QAbstractTableModel):
             return ACCESS_TONES[access]
         if role == DetailRole:
             return self.draft.pending(name, lun.id)
+        rule = self._inherited_rule(name, lun.id) if mapping is None else None
+        if role == InheritedRole:
+            return f"{access_word(self._access(rule, lun))} · {rule.lun}" if rule is not None else None
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
             what = (
                 self.tr("no access")
@@ -192,10 +210,29 @@ class MatrixModel(QAbstractTableModel):
                     ACCESS_WORDS=access_word(access), lun=mapping.lun
                 )
             )
+            if rule is not None:
+                what = self.tr("nothing of its own, {access} as LUN {lun} by {row}").format(
+                    access=access_word(self._access(rule, lun)), lun=rule.lun, row=self._title(rule.initiator)
+                )
             pending = self.tr(", pending") if self.draft.pending(name, lun.id) else ""
             sentence = f"{self._title(name)}, {lun.name}: {what}{pending}"
             return tooltip_text(sentence) if role == Qt.ItemDataRole.ToolTipRole else visible(sentence)
         return None
+
+    @staticmethod
+    def _access(rule: Mapping, lun: LocalLun) -> Access:
+        return "read-only" if lun.read_only else access_of(rule)
+
+    def _inherited_rule(self, name: str, lun_id: str) -> Mapping | None:
+        """The mapping of another row by which an initiator sees a LUN. Only of one that is named: the others
+        mean initiators of which each may see something else.
+        """
+        if self.draft is None or means_many(name):
+            return None
+        if name not in self._inherited:
+            seen = self.draft.seen_by(name, self._addresses.get(name, ""))
+            self._inherited[name] = {rule.lun_id: rule for rule in seen if rule.initiator != name}
+        return self._inherited[name].get(lun_id)
 
     def _title(self, name: str) -> str:
         groups = self.draft.base.initiator_groups if self.draft is not None else ()

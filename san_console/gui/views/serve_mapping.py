@@ -48,6 +48,7 @@ class MappingTab(DetailTab):
         self.plan: list[Consequence] = []
         self._planned = 0
         self._target: LocalTarget | None = None
+        self._now: dict[str, list[TargetSession]] = {}
         column = vertical(self, gap=0)
         self.filter_row = QWidget()
         row = horizontal(self.filter_row, gap=10)
@@ -95,7 +96,12 @@ class MappingTab(DetailTab):
                 draft = self.drafts[target.id] = MappingDraft(target)
             elif draft.base is not target and draft.base != target:
                 draft.rebase(target)
-        self.model.show_draft(draft, self._sessions(target))
+        self._now = self._connected(target)
+        self.model.show_draft(
+            draft,
+            {row: len(sessions) for row, sessions in self._now.items()},
+            {row: sessions[0].address for row, sessions in self._now.items()},
+        )
         if other:
             self.plan = []
         self._show_rows()
@@ -128,12 +134,11 @@ class MappingTab(DetailTab):
         # What is pending and who sees what stand right below the last row.
         self.stack.setMaximumHeight(self.view.content_height() if shown else MAX_WIDGET_PX)
 
-    def _sessions(self, target: LocalTarget | None) -> dict[str, int]:
-        """How many sessions each row means now."""
+    def _connected(self, target: LocalTarget | None) -> dict[str, list[TargetSession]]:
+        """The sessions that each row means now."""
         if target is None:
             return {}
-        found = connected(target.initiators, self._sessions_of(target), groups_of(target))
-        return {subject: len(sessions) for subject, sessions in found.items()}
+        return connected(target.initiators, self._sessions_of(target), groups_of(target))
 
     def _sessions_of(self, target: LocalTarget) -> list[TargetSession]:
         return [
@@ -258,9 +263,7 @@ class MappingTab(DetailTab):
         self.who.setVisible(bool(draft is not None and name and self.model.luns))
         if draft is None or not name:
             return
-        sessions = connected(draft.base.initiators, self._sessions_of(draft.base), groups_of(draft.base)).get(
-            name, []
-        )
+        sessions = self._now.get(name, [])
         # Initiators of a row that means several come from several places.
         address = sessions[0].address if sessions and not means_many(name) else ""
         self.who.show_row(draft, name, lun, address)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QRectF, QS
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QHeaderView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from san_console.gui.models.matrix_model import BadgeRole, SubtitleRole
+from san_console.gui.models.matrix_model import BadgeRole, InheritedRole, SubtitleRole
 from san_console.gui.models.object_model import DetailRole, ToneRole
 from san_console.gui.theme.theme import Theme, tokens
 from san_console.gui.theme.tokens import Tone
@@ -146,8 +146,9 @@ class MatrixDelegate(QStyledItemDelegate):
 
     def _access(self, painter: QPainter, rect: QRect, index: QModelIndex | QPersistentModelIndex) -> None:
         colors = tokens()
-        text = str(index.data() or "")
         tone: Tone = index.data(ToneRole) or "muted"
+        # What comes from another row stands there without a field of its own.
+        text = str(index.data(InheritedRole) or index.data() or "")
         middle = Qt.AlignmentFlag.AlignHCenter
         font = _font(tone != "muted", 1)
         width = min(QFontMetrics(font).horizontalAdvance(text) + 20, rect.width() - 12)
