@@ -56,6 +56,7 @@ class ServePage(Page):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._new = ""
         self.lun_button = Button(self.tr("LUN"), self.add_lun, icon="plus", name="addLun")
         self.lun_button.setAccessibleName(self.tr("Add LUN"))
         self.initiator_button = Button(self.tr("Initiator"), self.add_initiator, icon="plus")
@@ -179,6 +180,8 @@ class ServePage(Page):
         if wanted := self.filter.text().strip().lower().split():
             entries = [one for one in entries if _fits(one, wanted)]
         self.targets.show_entries(entries)
+        if self._new and self.targets.select_id(self._new):
+            self._new = ""
         self.stack.setCurrentIndex(0 if some else 1)
         for button in (self.lun_button, self.initiator_button):
             enable(button, some, self.tr("Create a target first"))
@@ -258,8 +261,9 @@ class ServePage(Page):
 
     def _created(self, target: LocalTarget) -> None:
         self.context.window.say(self.tr("{id} is served now.").format(id=words.short_name(target.id)), "good")
+        # Its object may come after the answer.
+        self._new = target.id
         self._fill()
-        self.targets.select_id(target.id)
         self._show_target()
 
     def add_lun(self) -> None:
