@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer
 from PySide6.QtWidgets import QLabel, QWidget
 
 from san_console.gui.icons import set_icon
@@ -13,7 +13,8 @@ from san_console.gui.theme.theme import tokens
 from san_console.gui.theme.tokens import STATUS_BAR_HEIGHT_PX, Tone
 from san_console.gui.widgets.buttons import Button, IconButton
 from san_console.gui.widgets.cards import Frame, horizontal
-from san_console.gui.widgets.labels import ElidedLabel
+from san_console.gui.widgets.labels import PlainLabel
+from san_console.names.display import visible
 
 SHOWN_MS: Final = 6_000
 UNDO_MS: Final = 10_000
@@ -21,6 +22,8 @@ UNDO_MS: Final = 10_000
 
 MAX_TOASTS: Final = 3
 WIDTH_PX: Final = 400
+MAX_CHARACTERS: Final = 200
+"""Four lines; what is longer stands on the page Events."""
 _MARGIN_PX: Final = 16
 
 _ICONS: Final[dict[Tone, str]] = {
@@ -47,7 +50,7 @@ class Toast(Frame):
         picture = QLabel()
         picture.setAccessibleName(tone)
         set_icon(picture, _ICONS[tone], "on_toast", tokens())
-        self._label = ElidedLabel(text, elide=Qt.TextElideMode.ElideRight)
+        self._label = PlainLabel(visible(text, MAX_CHARACTERS), wrap=True)
         row.addWidget(picture)
         row.addWidget(self._label, 1)
         if action and on_action is not None:
@@ -55,11 +58,18 @@ class Toast(Frame):
             button.clicked.connect(self.hide)
             row.addWidget(button)
         row.addWidget(IconButton("x", self.tr("Close message"), self.hide, role="on_toast"))
-        self.setAccessibleName(text)
+        self.setAccessibleName(visible(text, 1000))
+
+    def fit(self) -> None:
+        """As high as its lines are at its width."""
+        self.ensurePolished()
+        layout = self.layout()
+        if layout is not None:
+            self.setFixedHeight(max(layout.totalHeightForWidth(WIDTH_PX), layout.totalMinimumSize().height()))
 
     def again(self) -> None:
         self.count += 1
-        self._label.setText(f"{self.text} (×{self.count})")
+        self._label.setText(f"{visible(self.text, MAX_CHARACTERS)} (×{self.count})")
 
 
 class Toasts(QObject):
@@ -80,7 +90,7 @@ class Toasts(QObject):
                 return
         toast = Toast(text, tone, action, on_action, self._window)
         self._toasts.append(toast)
-        toast.adjustSize()
+        toast.fit()
         toast.show()
         QTimer.singleShot(UNDO_MS if action else SHOWN_MS, toast, toast.hide)
         toast.installEventFilter(self)
