@@ -3,9 +3,9 @@
 A SIMPLE command runs as soon as it can. An ORDERED one waits for everything that came before it, and what
 comes after it waits for it. A HEAD OF QUEUE command waits for nothing: it does not come here.
 
-No initiator may stop the others by sending half of a command. So while an ORDERED command still waits for
-data of its initiator, it holds back later commands of its own I_T nexus only; and it never waits for a
-command of another one that has not got all its data yet.
+No initiator may stop the others by sending half of a command. So while an ORDERED command, or one of the
+same I_T nexus before it, still waits for data of its initiator, it holds back later commands of its own nexus
+only; and it never waits for a command of another one that has not got all its data yet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from san_console.iscsi.target_task import RUNNING, TargetTask
+from san_console.iscsi.target_task import RUNNING, TRANSFERRING, TargetTask
 
 Run = Callable[[TargetTask], None]
 
@@ -32,9 +32,18 @@ class _Barrier:
         """
         self.waits_for = set(self.older)
         self.armed = False
-        """All of its data is there: from now on other nexuses wait for it too."""
+        """All of its data is there, and what its nexus sent before has all of its own: from now on other
+        nexuses wait for it too.
+        """
         self.ready: Run | None = None
         self.parked: list[tuple[TargetTask, object, Run]] = []
+
+    @property
+    def complete(self) -> bool:
+        """True when no more data of the initiator is needed for it to have its turn."""
+        return self.ready is not None and not any(
+            one.state == TRANSFERRING for key, one in self.older.items() if key in self.waits_for
+        )
 
 
 class TaskSet:
@@ -76,6 +85,7 @@ class TaskSet:
             return
         for barrier in self.barriers:
             if id(task) in barrier.older:
+                self._arm(nexus)  # it may have been the last one whose data was missing
                 break
             if barrier.armed or barrier.nexus is nexus:
                 entry = (task, nexus, run)
@@ -96,7 +106,7 @@ class TaskSet:
         """Arm the barriers of a nexus whose data is there, as far as their order allows."""
         armed = False
         for barrier in [one for one in self.barriers if one.nexus is nexus and not one.armed]:
-            if barrier.ready is None:
+            if not barrier.complete:
                 break
             dormant = {id(entry[0]) for other in self.barriers for entry in other.parked}
             dormant |= {id(other.task) for other in self.barriers if not other.armed}
@@ -116,7 +126,10 @@ class TaskSet:
     def _watch(self, task: TargetTask, barrier: _Barrier) -> None:
         def gone() -> None:
             barrier.waits_for.discard(id(task))
-            self._advance(barrier)
+            if barrier.armed:
+                self._advance(barrier)
+            else:
+                self._arm(barrier.nexus)
 
         _on_end(task, gone)
 

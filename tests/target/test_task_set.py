@@ -141,15 +141,32 @@ def test_an_ordered_command_waits_for_no_data_of_another_initiator(bench: Bench)
 def test_an_older_command_of_the_nexus_goes_first_however_late_its_data_comes(bench: Bench) -> None:
     older = bench.a.receive()
     ordered = bench.a.send(ordered=True)
-    theirs = bench.b.send(ordered=True)
     assert not ordered.runs()
-    assert not theirs.runs()
     bench.a.execute(older)
+    theirs = bench.b.send(ordered=True)
     assert older.runs()
+    assert not theirs.runs()
     bench.a.end(older)
     assert ordered.runs()
     bench.a.end(ordered)
     assert theirs.runs()
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_nobody_waits_for_what_stands_before_an_ordered_command_of_another(bench: Bench, comes: bool) -> None:
+    half = bench.a.receive()
+    ordered = bench.a.send(ordered=True)
+    theirs = bench.b.send()
+    assert theirs.runs()
+    assert not bench.set.holds_back(bench.b)
+    if comes:
+        bench.a.execute(half)
+        assert half.runs()
+        assert bench.set.holds_back(bench.b)
+    bench.a.end(half)
+    assert not ordered.runs()
+    bench.b.end(theirs)
+    assert ordered.runs()
 
 
 def test_the_data_of_two_ordered_commands_comes_in_the_wrong_order(bench: Bench) -> None:
@@ -234,15 +251,20 @@ class Machine(RuleBasedStateMachine):
         assert len([task for task in running if task.ordered]) < 2
 
     def teardown(self) -> None:
-        for task in self.arrived:
+        self.finish(self.bench.a)
+        assert not self.bench.a.tasks, "it waits for data of another initiator"
+        self.finish(self.bench.b)
+        assert not self.arrived, "nobody can go on"
+        assert not self.bench.set.barriers
+
+    def finish(self, nexus: Nexus) -> None:
+        """All data of one initiator comes, and all that can end does."""
+        for task in nexus.tasks[:]:
             if task.state == TRANSFERRING:
-                task.nexus.execute(task)
-        while self.arrived:
-            started = [task for task in self.arrived if task.runs()]
-            assert started, "nobody can go on"
+                nexus.execute(task)
+        while started := [task for task in self.arrived if task.runs()]:
             self.arrived.remove(started[0])
             started[0].nexus.end(started[0])
-        assert not self.bench.set.barriers
 
 
 TestMachine = Machine.TestCase
