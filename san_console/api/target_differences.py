@@ -9,15 +9,38 @@ import msgspec
 
 from san_console.api.plan_objects import ChangedKind, FieldChange, ObjectChange
 from san_console.api.serving_objects import LocalLun, LocalTarget
-from san_console.api.target_document import LunEntry, size_words
+from san_console.api.target_document import GroupEntry, LunEntry, TargetEntry, size_words
 
 _WHOLE: Final = ("alias", "enabled", "register_with")
 """Of the target itself."""
 
 _LUN: Final = tuple(name for name in LunEntry.__struct_fields__ if name not in ("id", "size", "create"))
 Fields = dict[str, str]
+_NOTHING: Final[Mapping[str, str]] = {}
 Described = dict[Any, tuple[str, Fields]]
 """By key: what the object is called, and its fields in words."""
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _usual(entry: type[msgspec.Struct]) -> dict[str, str]:
+    """What holds where a document does not say it."""
+    return {
+        field.name: _word(field.default)
+        for field in msgspec.structs.fields(entry)
+        if field.default is not msgspec.NODEFAULT
+    }
+
+
+_USUAL_TARGET: Final = _usual(TargetEntry)
+_USUAL_GROUP: Final = _usual(GroupEntry)
+_USUAL_LUN: Final = _usual(LunEntry)
 
 
 def differences(
@@ -30,7 +53,8 @@ def differences(
     if target is None:
         return []
     if old is None or new is None:
-        fields = [] if new is None else [_field(name, "", _word(getattr(new, name))) for name in _WHOLE]
+        told = {name: _word(getattr(new, name)) for name in _WHOLE} if new is not None else {}
+        fields = [_field(name, "", word) for name, word in told.items() if word != _USUAL_TARGET.get(name)]
         found = [
             ObjectChange(
                 target=target.id,
@@ -53,8 +77,8 @@ def differences(
             if fields
             else []
         )
-    found += _compared(new.id, "portal_group", _groups(old), _groups(new))
-    found += _compared(new.id, "lun", _luns(old), _luns(new))
+    found += _compared(new.id, "portal_group", _groups(old), _groups(new), _USUAL_GROUP)
+    found += _compared(new.id, "lun", _luns(old), _luns(new), _USUAL_LUN)
     found += _compared(new.id, "initiator_group", _initiator_groups(old), _initiator_groups(new))
     found += _compared(new.id, "access", _access(old, users), _access(new, users))
     found += _compared(new.id, "mapping", _mappings(old), _mappings(new))
@@ -71,7 +95,10 @@ def chap_words(ids: Iterable[str], mutual: str, users: Mapping[str, str]) -> Fie
     }
 
 
-def _compared(target: str, kind: ChangedKind, before: Described, after: Described) -> list[ObjectChange]:
+def _compared(
+    target: str, kind: ChangedKind, before: Described, after: Described, usual: Mapping[str, str] = _NOTHING
+) -> list[ObjectChange]:
+    """`usual`: what is not worth telling of an object that is added."""
     found = []
     for key, (name, fields) in before.items():
         if key not in after:
@@ -82,7 +109,12 @@ def _compared(target: str, kind: ChangedKind, before: Described, after: Describe
             )
     for key, (name, fields) in after.items():
         if key not in before:
-            told = [_field(field, "", value) for field, value in fields.items() if value]
+            usual = {**usual, "name": name}  # it stands in front of them
+            told = [
+                _field(field, "", value)
+                for field, value in fields.items()
+                if value and value != usual.get(field)
+            ]
             found.append(ObjectChange(target=target, kind=kind, name=name, action="added", fields=told))
     return found
 
@@ -99,14 +131,6 @@ def field_changes(before: Fields, after: Fields) -> list[FieldChange]:
 
 def _field(name: str, before: str, after: str) -> FieldChange:
     return FieldChange(name=name.replace("_", " "), before=before, after=after)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
 
 
 def _groups(target: LocalTarget) -> Described:

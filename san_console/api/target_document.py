@@ -7,6 +7,7 @@ size, its depth and the number of its nodes are bounded, and it has no aliases, 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -33,6 +34,8 @@ SCHEMA: Final = "san-console/targets/1"
 
 _SIZE = re.compile(r"(\d{1,19}) ?([KMGTPE])(?:iB?|B)?", re.ASCII)
 _UNITS: Final = "KMGTPE"
+_NO_ID = re.compile(r"[^a-z0-9._-]+")
+MAX_MADE_ID_CHARACTERS: Final = 64
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,7 +57,8 @@ class GroupEntry(_Entry, kw_only=True):
 
 
 class LunEntry(_Entry, kw_only=True):
-    id: str
+    id: str = ""
+    """Made from the name where it is left out; the same each time."""
     name: str = ""
     kind: BackstoreKind
     path: str = ""
@@ -89,6 +93,7 @@ class AccessEntry(_Entry, kw_only=True):
 class MappingEntry(_Entry, kw_only=True):
     initiator: str
     lun_id: str
+    """Also the name of a LUN that is written without an id."""
     lun: int
     read_only: bool = False
 
@@ -123,6 +128,8 @@ class TargetsDocument:
         self.discovery: ChapEntry | None = found.discovery_chap
         self.lines: dict[str, int] = {}
         """Where each target begins, by its name as it was written."""
+        self.made_ids: dict[str, set[str]] = {}
+        """The LUNs of each target that were written without an id."""
         for number, entry in enumerate(found.targets):
             path = f"$.targets[{number}]"
             if entry.name in self.lines:
@@ -131,6 +138,7 @@ class TargetsDocument:
                     tree.line(path),
                 )
             self.lines[entry.name] = tree.line(path)
+            self.made_ids[entry.name] = _give_ids(entry, path, tree)
             self.targets.append(_target(entry, path, tree))
 
 
@@ -207,6 +215,48 @@ def _target(entry: TargetEntry, path: str, tree: Tree) -> LocalTarget:
         limits=_limits(entry, path, tree),
         register_with=entry.register_with,
     )
+
+
+def _give_ids(entry: TargetEntry, path: str, tree: Tree) -> set[str]:
+    """An id for each LUN that is written without one, also where its mappings call it by its name."""
+    made: dict[str, str] = {}
+    for number, lun in enumerate(entry.luns):
+        if lun.id:
+            continue
+        line = tree.line(f"{path}.luns[{number}]")
+        if not lun.name:
+            raise DocumentError("A LUN needs a name, or an id.", line)
+        if lun.name in made:
+            raise DocumentError(f"Two LUNs are called {lun.name}: give both an id.", line)
+        lun.id = made[lun.name] = _made_id(lun.name)
+    ids = {lun.id for lun in entry.luns}
+    for rule in entry.mappings:
+        if rule.lun_id not in ids:
+            rule.lun_id = made.get(rule.lun_id, rule.lun_id)
+    return set(made.values())
+
+
+def _made_id(name: str) -> str:
+    """The same for the same name, and of characters that need no quotes."""
+    plain = _NO_ID.sub("-", name.lower()).strip("-")[:MAX_MADE_ID_CHARACTERS]
+    return plain or hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+
+
+def keep_ids(new: LocalTarget, old: LocalTarget, made: set[str]) -> None:
+    """LUNs of `new` whose id was `made` are the LUNs of `old` that have their names, whatever their ids."""
+    names = Counter(lun.name or lun.id for lun in old.luns)
+    known = {lun.name or lun.id: lun.id for lun in old.luns if names[lun.name or lun.id] == 1}
+    taken = {lun.id for lun in new.luns}
+    for lun in new.luns:
+        was = known.get(lun.name)
+        if lun.id not in made or was is None or was in taken:
+            continue
+        new.mappings = [
+            msgspec.structs.replace(rule, lun_id=was) if rule.lun_id == lun.id else rule
+            for rule in new.mappings
+        ]
+        lun.id = was
+        taken.add(was)
 
 
 def _each_once(members: list[Any], path: str, tree: Tree) -> None:

@@ -160,7 +160,7 @@ def _as_data(portal: Portal, targets: "TargetList", objects: "ObjectList") -> di
 def _print_tables(targets: "TargetList", objects: "ObjectList") -> None:
     import sys
 
-    from san_console.cli.output import print_table
+    from san_console.cli.output import print_table, say
 
     portals = {target.name: target.portals for target in targets}
 
@@ -184,6 +184,8 @@ def _print_tables(targets: "TargetList", objects: "ObjectList") -> None:
         ["entity", "protocol", "period (s)", "management address"],
         rows("entity", "Entity Protocol", "Registration Period", "Management IP Address"),
     )
+    if not nodes:
+        say("No node that this initiator may see is registered there.")
     skipped = targets.skipped + objects.skipped
     if skipped or targets.truncated:
         more = "; there were more targets than are shown" if targets.truncated else ""

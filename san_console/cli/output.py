@@ -36,7 +36,11 @@ class Column(NamedTuple):
 
 
 def print_table(columns: Sequence[str | Column], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output. Long cells are folded to fit a terminal; in a pipe each row is one line."""
+    """A table on standard output. Long cells are folded to fit a terminal; in a pipe each row is one line.
+    Without rows nothing is printed: what that means is said by the caller.
+    """
+    if not rows:
+        return
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [

@@ -62,7 +62,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_lun(clear)
     clear.add_argument("--yes", action="store_true", help="do not ask")
     limits = command("set-limits", "set operational limits, for new sessions", set_limits)
-    limits.add_argument("limits", nargs="+", metavar="NAME=VALUE", help="as target show names them")
+    limits.add_argument("limits", nargs="+", metavar="NAME=VALUE", help="as target show --limits names them")
 
     parser = commands.add_parser("disconnect", help="end sessions of an initiator, or one connection")
     parser.add_argument("session", metavar="INITIATOR|SESSION", help="as target sessions tells")
@@ -256,6 +256,7 @@ def _with_limits(target: LocalTarget, values: dict[str, str]) -> Any:
     from san_console.api.serving_objects import OperationalLimits
 
     data = msgspec.structs.asdict(target.limits)
+    types = {field.name: field.type for field in msgspec.structs.fields(OperationalLimits)}
     for name, value in values.items():
         if name not in data:
             raise ApiProblem(
@@ -264,11 +265,17 @@ def _with_limits(target: LocalTarget, values: dict[str, str]) -> Any:
                 side="this command",
                 check=f"There are {', '.join(data)}.",
             )
-        data[name] = {"yes": "true", "no": "false"}.get(value.lower(), value)
-    try:
-        return msgspec.convert(data, OperationalLimits, strict=False)
-    except msgspec.ValidationError as error:
-        raise ApiProblem("bad-request", f"{error}.", side="this command", check="target show") from None
+        word = {"yes": "true", "no": "false"}.get(value.lower(), value)
+        try:
+            data[name] = msgspec.convert(word, types[name], strict=False)
+        except msgspec.ValidationError:
+            raise ApiProblem(
+                "bad-request",
+                f"{name} cannot be “{value}”.",
+                side="this command",
+                check="what it is now: san-console target show TARGET --limits",
+            ) from None
+    return OperationalLimits(**data)
 
 
 def disconnect(args: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = commands.add_parser("show", help="show one target: paths, LUNs, access, mappings, limits")
     add_target(parser)
+    parser.add_argument("--limits", action="store_true", help="all limits, not only those that were changed")
     add_json(parser)
     parser.set_defaults(handler=show)
 
@@ -102,7 +103,7 @@ def _print_targets(targets: list[LocalTarget], sessions: list[TargetSession]) ->
     print_table(columns, rows)
     for target in targets:
         if target.problem is not None:
-            say(f"{target.id}: {target.problem.message} {target.problem.check}")
+            say(f"{target.id}: {target.problem.message}{_check(target.problem.check)}")
     if not targets:
         say(
             "No target is served. Make one in the console, or apply a document: san-console target apply FILE"
@@ -123,21 +124,23 @@ def show(args: argparse.Namespace) -> int:
             data = {"target": plain_data(target), "chap_users": users}
             print_json(_SCHEMA_SHOW, data | {"reservations": [plain_data(one) for one in held]})
         else:
-            _print_target(view, target)
+            _print_target(view, target, all_limits=args.limits)
         return 0
 
     return run(work)
 
 
-def _print_target(view: EngineView, target: LocalTarget) -> None:
+def _print_target(view: EngineView, target: LocalTarget, *, all_limits: bool) -> None:
     from san_console.cli.output import Column, print_table, say
 
     users = {one.id: one.user for one in view.replica.values("identities")}
     facts = [("target", target.id), ("alias", target.alias), ("state", target.state)]
+    if target.problem is not None:
+        facts.append(("problem", f"{target.problem.message}{_check(target.problem.check)}"))
+    facts = [one for one in facts if one[1]]
     facts.append(("CHAP", _chap(target.identity_ids, target.mutual_identity_id, users)))
     facts += [("iSNS", f"{one.server}: {one.state}") for one in target.registrations]
-    limits = {field: getattr(target.limits, field) for field in target.limits.__struct_fields__}
-    facts.append(("limits", ", ".join(f"{name}={_word(value)}" for name, value in limits.items())))
+    facts += _limits(target, everything=all_limits)
     for name, value in facts:
         print(_fact(name, value))
     print()
@@ -158,6 +161,8 @@ def _print_target(view: EngineView, target: LocalTarget) -> None:
     )
     print()
     _print_luns(target.luns)
+    if not target.luns:
+        print(_fact("LUNs", "none"))
     print()
     rows: list[list[object]] = []
     for subject in target.initiators:
@@ -165,11 +170,31 @@ def _print_target(view: EngineView, target: LocalTarget) -> None:
         proof = _chap(own.identity_ids, own.mutual_identity_id, users) if own and own.identity_ids else ""
         rows.append([subject, proof, _mapped(target, subject)])
     print_table(["who may log in", Column("own CHAP", spare=1), "sees"], rows)
+    if not rows:
+        print(_fact("access", "nobody may log in"))
     for group in target.initiator_groups:
         print(_fact(f"group:{group.name}", ", ".join(group.members)))
     for lun in target.luns:
         if lun.problem is not None:
-            say(f"LUN {lun.name}: {lun.problem.message} {lun.problem.check}")
+            say(f"LUN {lun.name}: {lun.problem.message}{_check(lun.problem.check)}")
+
+
+def _limits(target: LocalTarget, *, everything: bool) -> list[tuple[str, str]]:
+    """One fact for each limit, as `target set-limits` takes them; those that were changed, or all."""
+    defaults = type(target.limits)()
+    lines = []
+    for name in target.limits.__struct_fields__:
+        value, usual = getattr(target.limits, name), getattr(defaults, name)
+        if value != usual:
+            lines.append(f"{name}={_word(value)} (usually {_word(usual)})")
+        elif everything:
+            lines.append(f"{name}={_word(value)}")
+    lines = lines or ["the usual ones; all of them: --limits"]
+    return [("limits" if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _check(text: str) -> str:
+    return f" Check: {text}" if text else ""
 
 
 def _fact(name: str, value: str) -> str:

@@ -46,6 +46,7 @@ class ServingActions:
                     "unknown-object",
                     f"The target {visible(target.id)} has no portal group {params.tag}.",
                     side="engine",
+                    check="the tags of its portal groups",
                 )
             text = f"Portal group {params.tag} of {target.id} was set to {params.access_state}"
             await self._serving.transition({target.id: target}, text)
@@ -71,7 +72,7 @@ class ServingActions:
             unit = self._serving.view.unit(target.id, params.lun_id)
             if params.online and unit is not None and unit.offline:
                 raise ApiProblem(
-                    "storage", f"{unit.offline}.", side="this machine", check="its file or device"
+                    "storage", f"{unit.offline.rstrip('.')}.", side="this machine", check="its file or device"
                 )
         return target
 

@@ -18,6 +18,7 @@ from san_console.api.target_document import (
     TargetsDocument,
     chap_entry,
     identity_references,
+    keep_ids,
     read_document,
     referenced_identity,
     with_identities,
@@ -124,8 +125,10 @@ class TargetDocuments:
                     continue
                 if name in wanted:
                     raise ApiProblem("bad-request", "This target stands in the document twice.")
-                new = checked(with_identities(target, self._identity))
                 old = self._serving.get(name)
+                if old is not None:
+                    keep_ids(target, old, document.made_ids[target.id])
+                new = checked(with_identities(target, self._identity))
                 if old is not None and old.lab:
                     raise ApiProblem(
                         "bad-request", "This is a target of the lab.", check="stop the lab first"
@@ -240,7 +243,7 @@ class TargetDocuments:
                 if there
                 else "There is no change that can be taken back.",
                 side="engine",
-                check="the list of them",
+                check="the list of the steps, the newest first",
             )
         return found
 

@@ -25,6 +25,7 @@ from san_console.api.target_document import (
     SCHEMA,
     ChapEntry,
     identity_references,
+    keep_ids,
     read_document,
     referenced_identity,
     size_words,
@@ -187,3 +188,54 @@ def test_a_limit_has_the_type_of_its_field() -> None:
     for wrong in ("max_sessions: true", "max_sessions: 1.5", "initial_r2t: 1", "header_digest: crc32c"):
         with pytest.raises(DocumentError, match="Line 5"):
             read_document(text + f"    limits: {{{wrong}}}\n")
+
+
+SHORT = f"""schema: {SCHEMA}
+targets:
+- name: iqn.2026-11.org.example:t
+  portal_groups: [{{tag: 1, portals: ["127.0.0.1:3260"]}}]
+  luns:
+  - {{name: My Data, kind: memory, size: 8 MiB}}
+  - {{id: b, name: other, kind: memory, size: 8 MiB}}
+  - {{name: "\u65e5", kind: memory, size: 8 MiB}}
+  mappings:
+  - {{initiator: "*", lun_id: My Data, lun: 0}}
+  - {{initiator: "*", lun_id: b, lun: 1}}
+"""
+
+
+def test_a_lun_without_an_id_gets_one_from_its_name() -> None:
+    document = read_document(SHORT)
+    [target] = document.targets
+    ids = [lun.id for lun in target.luns]
+    assert ids[:2] == ["my-data", "b"]
+    assert ids == [lun.id for lun in read_document(SHORT).targets[0].luns]
+    assert [rule.lun_id for rule in target.mappings] == ["my-data", "b"]
+    assert document.made_ids[target.id] == {"my-data", ids[2]}
+    # A LUN of that name that is there already is meant, whatever its id.
+    there = LocalTarget(id=target.id, luns=[LocalLun(id="77aa", name="My Data", kind="memory")])
+    keep_ids(target, there, document.made_ids[target.id])
+    assert [lun.id for lun in target.luns] == ["77aa", "b", ids[2]]
+    assert [rule.lun_id for rule in target.mappings] == ["77aa", "b"]
+    # Not where the document has another LUN of that id, or the name is not unique.
+    for luns in (
+        [LocalLun(id="b", name="My Data", kind="memory")],
+        [LocalLun(id=one, name="My Data", kind="memory") for one in ("1", "2")],
+    ):
+        again = read_document(SHORT).targets[0]
+        keep_ids(again, LocalTarget(id=target.id, luns=luns), {"my-data"})
+        assert [lun.id for lun in again.luns] == ids
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("{kind: memory, size: 1 MiB}", "needs a name, or an id"),
+        ("{name: My Data, kind: memory, size: 1 MiB}", "Two LUNs are called My Data"),
+        ("{name: my data, kind: memory, size: 1 MiB}", "my-data stands in line 6 already"),
+    ],
+)
+def test_luns_that_cannot_be_told_apart(wrong: str, said: str) -> None:
+    with pytest.raises(DocumentError, match=said) as error:
+        read_document(SHORT.replace("{id: b, name: other, kind: memory, size: 8 MiB}", wrong))
+    assert error.value.line == 7

@@ -150,3 +150,8 @@ def test_rates_are_decimal(rate: float, text: str) -> None:
 )
 def test_spans_have_two_units(seconds: float, text: str) -> None:
     assert output.span_text(seconds) == text
+
+
+def test_a_table_without_rows_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table(["name"], [])
+    assert capsys.readouterr().out == ""

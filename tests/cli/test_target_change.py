@@ -100,6 +100,7 @@ def test_limits_are_set_by_name(engine: SimulatedEngine, run: Run) -> None:
     )
     for word, code in (("max_connections", 2), ("nothing=1", 1), ("max_connections=x", 1)):
         assert run("set-limits", "prod", word)[0] == code
+    assert "max_connections cannot be “x”" in run("set-limits", "prod", "max_connections=x")[2]
 
 
 def test_sessions_and_connections_are_ended(engine: SimulatedEngine, run: Run) -> None:

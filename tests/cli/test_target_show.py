@@ -73,6 +73,35 @@ def test_one_target_is_shown_by_name_and_by_alias(engine: SimulatedEngine, run: 
     assert "/mnt/archive/2024.img is not there" in err
 
 
+def test_limits_are_told_one_by_one_and_only_those_that_were_changed(
+    engine: SimulatedEngine, run: Run
+) -> None:
+    out = run("show", "prod")[1]
+    lines = [line.split() for line in out.splitlines() if "=" in line and "usually" in line]
+    assert ["limits", "max_connections=4", "(usually", "8)"] in lines or [
+        "max_connections=4",
+        "(usually",
+        "8)",
+    ] in lines
+    assert "login_timeout_s" not in out
+    everything = run("show", "prod", "--limits")[1]
+    assert "login_timeout_s=15" in everything
+    assert max(map(len, (line for line in everything.splitlines() if "=" in line))) < 100
+
+
+def test_nothing_to_list_is_a_sentence_and_no_empty_table(folders: Path, run: Run) -> None:
+    with simulated_engine(socket_path(), "empty"):
+        for words, said in (
+            (("list",), "No target is served"),
+            (("sessions",), "Nobody is logged in"),
+            (("reservations",), "Nothing is reserved"),
+            (("undo", "--list"), "no change that can be taken back"),
+        ):
+            code, out, err = run(*words)
+            assert (code, out) == (0, "")
+            assert said in err
+
+
 def test_what_is_not_there_is_a_failure_that_says_where_to_look(engine: SimulatedEngine, run: Run) -> None:
     code, out, err = run("show", "none")
     assert (code, out) == (1, "")

@@ -381,6 +381,30 @@ async def test_only_some_of_the_targets_of_a_document(tmp_path: Path) -> None:
             await apply(host, text, only=["iqn.2026-11.org.example:none"])
 
 
+async def test_a_document_without_ids_is_the_same_when_it_is_applied_again(tmp_path: Path) -> None:
+    """Also for a LUN that was made elsewhere and has another id."""
+    text = f"""schema: san-console/targets/1
+targets:
+- name: {NAME}
+  portal_groups: [{{tag: 1, portals: ["127.0.0.1:{free_port()}"]}}]
+  luns:
+  - {{name: Data, kind: memory, size: 1 MiB}}
+  - {{name: Other One, kind: memory, size: 1 MiB}}
+  access: [{{subject: "*"}}]
+  mappings: [{{initiator: "*", lun_id: Other One, lun: 3}}]
+"""
+    async with running(tmp_path) as host:
+        made = local_target(
+            luns=[LocalLun(id="77aa", name="Data", kind="memory", size_bytes=MIB)], mappings=[]
+        )
+        await host.call("serving.create", made)
+        await apply(host, text)
+        target = target_of(host)
+        assert [lun.id for lun in target.luns] == ["77aa", "other-one"]
+        assert [(rule.lun_id, rule.lun) for rule in target.mappings] == [("other-one", 3)]
+        assert (await plan(host, text)).changes == []
+
+
 async def test_a_large_document_does_not_hold_the_engine_up(tmp_path: Path) -> None:
     portals = f'["127.0.0.1:{free_port()}"]'
     rows = "".join(

@@ -15,6 +15,7 @@ from san_console.api.target_differences import differences
 from san_console.api.target_document import (
     chap_entry,
     identity_references,
+    keep_ids,
     read_document,
     referenced_identity,
     with_identities,
@@ -97,6 +98,8 @@ def _read(world: World, text: str, only: list[str]) -> Wanted:
     wanted: Wanted = {}
     for target in document.targets:
         if not only or target.id in only:
+            if target.id in known:
+                keep_ids(target, known[target.id], document.made_ids[target.id])
             wanted[target.id] = _merged(known.get(target.id), with_identities(target, find))
     missing = [name for name in only if name not in wanted]
     if missing:
