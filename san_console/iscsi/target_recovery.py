@@ -8,6 +8,7 @@ at most; and so does the session itself when that was its last connection. Below
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from san_console.iscsi.opcodes import (
@@ -94,15 +95,16 @@ class ConnectionRecovery:
     def end_tasks(self, connection: TargetConnection, *, immediate_only: bool = False) -> None:
         """End the tasks of the connection without an answer (§7.6), immediate ones in any case (§7.14).
 
-        The initiator hears of it through a unit attention (§11.14.5).
+        The initiator hears of it through a unit attention (§11.14.5), once nothing of them can be written any
+        more: what it sends then, perhaps to the same blocks, comes after them.
         """
         session = self._session
-        cleared: set[int] = set()
+        cleared: dict[int, list[TargetTask]] = {}
         for task in session.tasks_on(connection):
             if task.state == ABORTED:
                 session.abort(task)  # no more data comes: only what runs is waited for
             elif task.immediate or not immediate_only:
-                cleared.add(task.lun)
+                cleared.setdefault(task.lun, []).append(task)
                 session.abort(task)
             else:
                 # What waits here must not keep other connections from taking its reassignment in.
@@ -110,8 +112,8 @@ class ConnectionRecovery:
         if not immediate_only:
             for task in [task for task in self._retained.values() if task.connection is connection]:
                 self._forget(task)
-        for lun in cleared:
-            session.nexus.commands_cleared(lun)
+        for lun, tasks in cleared.items():
+            session.wait_for(tasks, partial(session.nexus.commands_cleared, lun), transfers_until=None)
 
     def find(self, cid: int) -> LostConnection | None:
         """The connection with that CID that waits for its cleanup."""

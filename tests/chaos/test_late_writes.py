@@ -10,22 +10,28 @@ import random
 import socket
 import struct
 from collections import Counter
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.parameters import DEFAULT_PROPOSALS, Offer
+from san_console.iscsi.pdu import AsyncMessage, ReadyToTransfer, ScsiResponse
 from san_console.scsi import cdb
 from san_console.scsi import opcodes as op
 from san_console.scsi.persistent_reservations import WRITE_EXCLUSIVE, Request
 from san_console.scsi.persistent_reservations_data import build_out
+from san_console.scsi.sense import parse
 from san_console.target.config import BackstoreSpec, LunConfig, TargetLimits
 from tests.chaos.load import LONGER, SEED
 from tests.chaos.slow_disk import SlowDisk
 from tests.chaos.stamps import BLOCK_BYTES, Ledger
 from tests.chaos.talker import Talker, Write
 from tests.target.raw_initiator import Served, config, settings, until
+from tests.target.scripted import Command, Connection, Session, offer
+from tests.target.test_recovery_levels import take_attention
 
 pytestmark = pytest.mark.conformance
 
@@ -34,7 +40,7 @@ SLOT_BLOCKS = 64
 LONGEST_S = 0.02
 UNDER_WAY = 16  # from each of two initiators
 STORMS = 15
-RETURNS = 15
+RETURNS = 10
 ISIDS = [bytes.fromhex("8012345678a0"), bytes.fromhex("8012345678b0")]
 SETS = {o.TMF_ABORT_TASK_SET, o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
 OF_ALL = {o.TMF_CLEAR_TASK_SET, o.TMF_LOGICAL_UNIT_RESET}
@@ -141,11 +147,11 @@ async def test_no_write_of_an_ended_command_lands_after_the_response(
     disk = SlowDisk(monkeypatch, rng, LONGEST_S)
     ledger = Ledger(BLOCKS, SEED)
     async with served_file(tmp_path) as served:
-        offer = Offer(task_reporting=(reporting,), proposals=(*DEFAULT_PROPOSALS, "TaskReporting"))
+        proposal = Offer(task_reporting=(reporting,), proposals=(*DEFAULT_PROPOSALS, "TaskReporting"))
         talkers = []
         for number, isid in enumerate(ISIDS):
             raw = await served.raw()
-            login = await raw.login(settings(isid=isid, offer=offer))
+            login = await raw.login(settings(isid=isid, offer=proposal))
             assert login.result is not None
             assert login.result.params.task_reporting == reporting
             talkers.append(Talker(raw, ledger, number))
@@ -200,12 +206,13 @@ def _answer_at_once(_: object, __: object, then: object, **___: object) -> None:
     then()
 
 
+@pytest.mark.parametrize("level", [0, 2])
 @pytest.mark.parametrize("how", ["RST", "FIN", "silence"])
 async def test_an_initiator_that_is_gone_in_the_middle_of_writes_and_logs_in_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, level: int
 ) -> None:
     """Its tasks end, it is told by a unit attention, its reservation stays, and no write of the old session
-    lands on one of the new.
+    lands on one of the new. At level 2 the old one would have waited for its return.
     """
     rng = random.Random(SEED)
     disk = SlowDisk(monkeypatch, rng, LONGEST_S)
@@ -214,7 +221,8 @@ async def test_an_initiator_that_is_gone_in_the_middle_of_writes_and_logs_in_aga
     ended = good = 0
     rounds = RETURNS * LONGER
     async with served_file(tmp_path) as served:
-        talker = Talker(await served.login(), ledger, 0)
+        proposal = Offer(error_recovery_level=level)
+        talker = Talker(await served.login(offer=proposal), ledger, 0)
         await talker.attentions()
         await _reserve(talker)
         for _ in range(rounds):
@@ -229,7 +237,7 @@ async def test_an_initiator_that_is_gone_in_the_middle_of_writes_and_logs_in_aga
             old = talker
             if how != "silence":
                 _cut(old, reset=how == "RST")
-            talker = Talker(await served.login(), ledger, 0)
+            talker = Talker(await served.login(offer=proposal), ledger, 0)
             if how == "silence":
                 await until(old._receiving.done)  # session reinstatement has closed it
             found = await talker.attentions()
@@ -253,14 +261,16 @@ async def test_an_initiator_that_is_gone_in_the_middle_of_writes_and_logs_in_aga
     ledger.check(0, (tmp_path / "disk").read_bytes())
     assert ended > rounds
     print(
-        f"{rounds} initiators gone by {how}: {ended} writes ended, {good} acknowledged, attentions "
-        f"{dict(told)}; reservation kept each time; landed after the new session began: 0, lost: nothing"
+        f"{rounds} initiators of level {level} gone by {how}: {ended} writes ended, {good} acknowledged, "
+        f"attentions {dict(told)}; reservation kept each time; landed after the new session began: 0, "
+        "lost: nothing"
     )
 
 
+@pytest.mark.parametrize("level", [0, 2])
 @pytest.mark.parametrize("how", ["LU reset", "clear task set", "preempt and abort"])
 async def test_a_survivor_that_fences_a_dead_initiator_is_not_written_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, level: int
 ) -> None:
     """What a cluster does: one of two nodes is gone with writes at the medium, and the other one ends them.
     They belong to no session any more, and must not land after the answer all the same.
@@ -275,7 +285,8 @@ async def test_a_survivor_that_fences_a_dead_initiator_is_not_written_over(
         await survivor.attentions()
         await _register(survivor, KEY)
         for _ in range(rounds):
-            victim = Talker(await served.login(isid=ISIDS[1]), ledger, 1)
+            proposal = Offer(error_recovery_level=level)
+            victim = Talker(await served.login(isid=ISIDS[1], offer=proposal), ledger, 1)
             await victim.attentions()
             await _register(victim, KEY + 1)
             slots = list(range(16 + UNDER_WAY))
@@ -283,7 +294,7 @@ async def test_a_survivor_that_fences_a_dead_initiator_is_not_written_over(
             begin(victim, slots, rng)
             await victim.ping()
             _cut(victim, reset=True)
-            await until(lambda: len(served.server.sessions()) == 1)
+            await until(partial(_is_gone, served))
             left = {write.generation for write in victim.pending.values()}
             ended += disk.under_way
             await _fence(survivor, how)
@@ -298,9 +309,15 @@ async def test_a_survivor_that_fences_a_dead_initiator_is_not_written_over(
     ledger.check(0, (tmp_path / "disk").read_bytes())
     assert ended > rounds
     print(
-        f"{rounds} nodes gone and fenced by {how}: {ended} writes at the medium then; landed after the "
-        f"answer: 0; {survivor.statuses[0]} writes of the survivor acknowledged, lost: nothing"
+        f"{rounds} nodes of level {level} gone and fenced by {how}: {ended} writes at the medium then; "
+        f"landed after the answer: 0; {survivor.statuses[0]} writes of the survivor acknowledged, "
+        "lost: nothing"
     )
+
+
+def _is_gone(served: Served) -> bool:
+    """The other session is over, or, at level 2, waits for the return of its initiator."""
+    return sum(1 for one in served.server.sessions() if not one.recovering) == 1
 
 
 async def _fence(survivor: Talker, how: str) -> None:
@@ -335,3 +352,70 @@ async def _reserve(talker: Talker) -> None:
         data = build_out(request)
         status, _ = await talker.command(cdb.persistent_reserve_out(action, type_, len(data)), data=data)
         assert status == 0
+
+
+@pytest.mark.parametrize("level", [0, 1])
+async def test_a_connection_that_is_lost_below_level_2_ends_its_writes_before_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """The session lives on with its other connections, and hears of the loss by a unit attention: what it
+    writes after that must not be written over.
+    """
+    rng = random.Random(SEED)
+    disk = SlowDisk(monkeypatch, rng, LONGEST_S)
+    ledger = Ledger(BLOCKS, SEED)
+    rounds = RETURNS * LONGER
+    at_work = 0
+    async with served_file(tmp_path) as served, AsyncExitStack() as stack:
+        wanted = settings(offer=offer(level, 2))
+        session = await Session.open(served.port, wanted, 2)
+        await take_attention(session)
+        stack.push_async_callback(session.close)
+        first = session.connections[0]
+        for cid in range(1, rounds + 1):
+            lost = session.connections[cid]
+            old: dict[int, tuple[int, int, Command]] = {}
+            for lba in range(UNDER_WAY):
+                generation, data = ledger.issue(lba, 1, 0)
+                command = lost.write(lba, data)
+                old[command.itt] = (lba, generation, command)
+            asked_for = 0
+            while asked_for < UNDER_WAY:
+                pdu = (await lost.receive()).pdu
+                if isinstance(pdu, ReadyToTransfer):
+                    lost.data_out(old[pdu.itt][2], pdu)
+                    asked_for += 1
+                else:
+                    assert isinstance(pdu, ScsiResponse)
+                    lba, generation, _ = old.pop(pdu.itt)
+                    ledger.acknowledge(lba, 1, generation, durable=False)
+            await until(lambda: disk.under_way)
+            at_work += disk.under_way
+            lost.cut()
+            assert await _next_attention(first) == (0x47, 0x7F)
+            disk.over |= {generation for _, generation, _ in old.values()}
+            for lba in range(UNDER_WAY):
+                generation, data = ledger.issue(lba, 1, 1)
+                assert await first.finish_write(first.write(lba, data)) == 0
+                ledger.acknowledge(lba, 1, generation, durable=False)
+            await session.connect(cid + 1)
+        await until(lambda: not disk.under_way)
+    assert disk.late == []
+    ledger.check(0, (tmp_path / "disk").read_bytes())
+    print(
+        f"{rounds} connections lost at level {level}: {at_work} writes at the medium then, landed after the "
+        f"unit attention: 0; {ledger.acknowledged_writes} writes acknowledged, lost: nothing"
+    )
+
+
+async def _next_attention(connection: Connection) -> tuple[int, int]:
+    async with asyncio.timeout(10):
+        while True:
+            connection._command(cdb.test_unit_ready(), 0, 0, None)
+            received = await connection.receive()
+            while isinstance(received.pdu, AsyncMessage):
+                received = await connection.receive()
+            assert isinstance(received.pdu, ScsiResponse)
+            if received.pdu.status:
+                sense = parse(received.data[2:])
+                return sense.asc, sense.ascq
