@@ -60,6 +60,8 @@ class ConnectionPump:
         """Once a second: probe a silent initiator, drop a dead one."""
         if self._closed:
             return
+        if not self._reading:
+            self._connection.requests.heard(now)  # it could not be, whatever it said
         if self._writing:
             if now - self._stalled_since > STALL_TIMEOUT_S:
                 self.close("the initiator takes no data any more", error=True)

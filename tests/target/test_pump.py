@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from san_console.iscsi import target_session
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.target import connection as pump_module
 from san_console.target.backstore import ReadArena
@@ -320,6 +321,28 @@ def test_an_initiator_that_takes_nothing_is_dropped() -> None:
     assert not pumped.ended
     pumped.pump.tick(pumped.loop.now + STALL_TIMEOUT_S + 1)
     assert pumped.ended == [("the initiator takes no data any more", True)]
+
+
+def test_an_initiator_that_is_not_listened_to_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its reads wait for a slow medium, nothing more is received, its answers to NOP-Ins neither."""
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 8192)
+    pumped = Pumped()
+    pumped.unit.fast, pumped.unit.later = False, True
+    pumped.come(b"".join(pumped.initiator.read(4096) for _ in range(4)))
+    assert not pumped.loop.readers
+    for _ in range(40):
+        pumped.loop.now += 1
+        pumped.pump.tick(pumped.loop.now)
+    assert not pumped.ended
+    for task in pumped.unit.running[:]:
+        pumped.unit.finish(task)
+    while pumped.loop.soon:
+        pumped.loop.turn()
+    assert pumped.loop.readers
+    for _ in range(11):
+        pumped.loop.now += 1
+        pumped.pump.tick(pumped.loop.now)
+    assert pumped.ended == [("the initiator did not answer a NOP-In", True)]
 
 
 @pytest.mark.parametrize(
