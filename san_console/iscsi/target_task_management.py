@@ -167,6 +167,11 @@ class TaskManagement:
             response = TMF_FUNCTION_REJECTED if recovery.enabled else recovery.may_reassign(tag)
         else:
             response = recovery.may_reassign(tag)
+        task = recovery.task(tag)
+        if response == TMF_TASK_DOES_NOT_EXIST and task is not None and task.with_unit:
+            # It has ended and may still write: who hears that it is not there sends it again, or another.
+            self._session.wait_for([task], lambda: self._answer(request, response), transfers_until=None)
+            return
         self._answer(request, response)
         if response == TMF_FUNCTION_COMPLETE:
             recovery.reassign(tag, self._connection, request.exp_data_sn)

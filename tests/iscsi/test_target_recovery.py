@@ -158,8 +158,10 @@ def test_what_nobody_takes_up_ends_after_time2retain() -> None:
     assert one.nexus.cleared == []
     one.tick(22.0)
     assert one.session.recovery.task(tag) is None
+    assert reassign(one, first, one.unit.running[0].itt) == []  # it is not there once nothing can come of it
     finish(one.unit)
     assert one.nexus.cleared == [0]  # for the task that was not answered
+    assert response(first.answers()) == o.TMF_TASK_DOES_NOT_EXIST
     assert one.session.quiet
     assert response(reassign(one, first, tag)) == o.TMF_TASK_DOES_NOT_EXIST
     assert one.session.may_continue
@@ -199,7 +201,9 @@ def test_reassignment_of_what_is_no_task() -> None:
     abort = one.task_management(o.TMF_ABORT_TASK, referenced=read)
     assert second.feed(abort) == []
     assert response(reassign(one, first, one.itt)) == o.TMF_FUNCTION_REJECTED
-    assert response(reassign(one, first, read)) == o.TMF_TASK_DOES_NOT_EXIST  # it has been aborted
+    assert reassign(one, first, read) == []  # it has been aborted, and is still with the unit
+    finish(one.unit)
+    assert response(first.answers()) == o.TMF_TASK_DOES_NOT_EXIST
     second.feed(one.text("X-a=b\0", final=0))
     assert response(reassign(one, first, one.itt)) == o.TMF_FUNCTION_REJECTED
     second.feed(one.read(4))
