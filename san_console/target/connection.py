@@ -60,12 +60,10 @@ class ConnectionPump:
         """Once a second: probe a silent initiator, drop a dead one."""
         if self._closed:
             return
-        if not self._reading:
-            self._connection.requests.heard(now)  # it could not be, whatever it said
         if self._writing:
             if now - self._stalled_since > STALL_TIMEOUT_S:
                 self.close("the initiator takes no data any more", error=True)
-        elif not self._connection.requests.tick(now):
+        elif not self._connection.requests.tick(now, listening=self._reading):
             self.close("the initiator did not answer a NOP-In", error=True)
         if not self._closed:
             self._connection.session.tick(now)

@@ -279,6 +279,17 @@ def test_an_r2t_that_got_lost_is_sent_anew() -> None:
     written(one, one.feed(one.data_out(0, WHOLE[:2048], ttt=r2t_of(answers).ttt)), 2048)
 
 
+def test_data_that_is_not_taken_in_is_not_asked_for_again() -> None:
+    """While the reads of the session wait for a slow medium, nothing is received."""
+    one = initiator()
+    one.feed(one.write(8192))
+    for second in range(1, 60):
+        assert one.connection.requests.tick(float(second), listening=False)
+    assert one.answers() == []
+    assert one.connection.requests.tick(60.0)
+    assert len(one.answers()) == 1
+
+
 def test_unsolicited_data_that_stops_is_asked_for() -> None:
     one = initiator()
     assert one.feed(one.write(4096, WHOLE[:512], final=False)) == []
