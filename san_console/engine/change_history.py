@@ -67,6 +67,11 @@ class ChangeHistory:
             self._context.state.delete(KIND, _id(step))
         self.revision += 1
 
+    def restore(self, step: KeptStep) -> None:
+        """It was not taken back after all."""
+        self._steps = sorted([*self._steps, step], key=lambda one: one.number)
+        self._context.state.put(KIND, _id(step), step)
+
     def newest(self, count: int) -> list[KeptStep]:
         """Newest first."""
         return self._steps[::-1][:count]

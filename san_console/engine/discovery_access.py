@@ -84,14 +84,21 @@ class DiscoveryAccess:
         changed.
         """
         before = self.current
-        self._show(wanted)
-        self._context.state.put(KIND, "discovery", wanted)
+        self.put(wanted)
         try:
             await self._context.state.settled()
         except ApiProblem:
-            self._show(before)
-            self._context.state.put(KIND, "discovery", before)
+            self.put(before)
             raise
+        await self.tell(chap)
+
+    def put(self, wanted: DiscoveryChap) -> None:
+        """Show it, and keep it with the next commit of the state."""
+        self._show(wanted)
+        self._context.state.put(KIND, "discovery", wanted)
+
+    async def tell(self, chap: ChapConfig | None) -> None:
+        """What was put is kept: it holds from now on."""
         await self._serving.server.set_discovery_chap(chap)
         self._identities.refresh_usage()
 

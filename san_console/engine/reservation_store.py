@@ -12,6 +12,9 @@ from san_console.engine.state import StateStore
 
 KIND = "reservation"
 
+Forgotten = dict[tuple[str, str], bytes]
+"""By target and LUN id."""
+
 
 class KeptReservation(msgspec.Struct, kw_only=True):
     """What the target library wants to have back; only it knows what the bytes say."""
@@ -53,11 +56,23 @@ class StateReservations:
                 self._note(target, lun_id, before)
             raise OSError(errno.EIO, problem.message) from problem
 
-    def forget(self, target: str, lun_ids: set[str] | None = None) -> None:
-        """The LUNs of a target (None: all) are no more, and what was reserved of them."""
-        for name, lun_id in list(self._held):
-            if name == target and (lun_ids is None or lun_id in lun_ids):
-                self._note(name, lun_id, None)
+    def forget(self, target: str, lun_ids: set[str] | None = None) -> Forgotten:
+        """The LUNs of a target (None: all) are no more, and what was reserved of them. Returns it for
+        `restore`.
+        """
+        gone = {
+            (name, lun_id): data
+            for (name, lun_id), data in self._held.items()
+            if name == target and (lun_ids is None or lun_id in lun_ids)
+        }
+        for name, lun_id in gone:
+            self._note(name, lun_id, None)
+        return gone
+
+    def restore(self, gone: Forgotten) -> None:
+        """They are there after all."""
+        for (name, lun_id), data in gone.items():
+            self._note(name, lun_id, data)
 
     def _note(self, target: str, lun_id: str, data: bytes | None) -> None:
         key = (target, lun_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -23,7 +24,7 @@ from san_console.engine.consequences import consequences
 from san_console.engine.context import EngineContext
 from san_console.engine.identities import Identities
 from san_console.engine.problems import problem_of
-from san_console.engine.reservation_store import StateReservations
+from san_console.engine.reservation_store import Forgotten, StateReservations
 from san_console.engine.serving_config import checked, storage_of, target_config
 from san_console.engine.serving_view import ServingView
 from san_console.engine.target_sessions import TargetSessions
@@ -37,6 +38,18 @@ from san_console.target.server import TargetServer
 log = logging.getLogger(__name__)
 
 _MEDIUM_EVENTS = frozenset({"backstore_error", "lun_offline", "lun_online", "threshold_reached"})
+
+
+class Alongside(Protocol):
+    """What is changed together with targets."""
+
+    def put(self) -> None:
+        """Put it into the state."""
+        ...
+
+    def put_back(self) -> None:
+        """Put what was before into the state."""
+        ...
 
 
 class Serving:
@@ -82,14 +95,23 @@ class Serving:
 
     async def take_new_secrets(self, identity_id: str) -> None:
         """An identity was changed: the next login has to prove what it is now."""
-        for target in list(self.all()):
-            if identity_id not in target.identities_in_use():
-                continue
+        failed: ApiProblem | None = None
+        for name in [one.id for one in self.all() if identity_id in one.identities_in_use()]:
             async with self.changing:
-                served = self.view.config_of(target.id)
-                if served is not None:
+                target, served = self.get(name), self.view.config_of(name)
+                if target is None or served is None:
+                    continue
+                try:
                     config = await target_config(target, self._identities, old=target, served=served)
                     await self.server.update(config)
+                except (TargetError, ApiProblem) as error:
+                    # The others must not go on with the old secret for that.
+                    failed = failed or ApiProblem.from_problem(problem_of(error))
+                    self._context.events.add_problem(
+                        "serving_failed", problem_of(error), object_kind="local_target", object_id=name
+                    )
+        if failed is not None:
+            raise failed
 
     def plan(self, params: SaveLocalTarget) -> list[Consequence]:
         """What `create` or `change` with this target would do. Raises ApiProblem `bad-request`."""
@@ -201,12 +223,19 @@ class Serving:
         target = self.get(name)
         return target is None or not target.lab
 
-    async def transition(self, wanted: Wanted, text: str, discovery: DiscoveryChap | None = None) -> None:
+    async def transition(
+        self,
+        wanted: Wanted,
+        text: str,
+        discovery: DiscoveryChap | None = None,
+        alongside: Alongside | None = None,
+    ) -> None:
         """Change targets and keep them, or raise ApiProblem and leave everything as it was. The caller holds
         `changing`.
 
         `text` tells of it in the list of what can be undone; empty: it cannot. `discovery`: what it was
-        before, where that is changed with it.
+        before, where that is changed with it. `alongside` is kept in the same commit of the state: an engine
+        that is killed has made all of it, or nothing.
         """
         current: Wanted = {name: self.get(name) for name in wanted}
         work = Transition(self.server, self._identities, current, wanted)
@@ -218,13 +247,21 @@ class Serving:
         kept = any(target is not None and not target.lab for target in (*current.values(), *wanted.values()))
         kept = kept or discovery is not None
         step = self.history.add(text, current, discovery) if text and kept else None
+        forgotten: Forgotten = {}
         for name, target in wanted.items():
+            forgotten |= self._forget_gone(name, current[name], target)
             _carry_over(current[name], target)
             self._put(name, target)
+        if alongside is not None:
+            alongside.put()
         try:
             await self._context.state.settled()
         except ApiProblem:
+            # First, since a target that is served again asks for them.
+            self.reservations.restore(forgotten)
             await work.take_back()
+            if alongside is not None:
+                alongside.put_back()
             if step is not None:
                 self.history.drop(step)
             for name, target in current.items():
@@ -241,7 +278,6 @@ class Serving:
         if target is None:
             self._context.registry.remove("local_targets", name)
             self._context.state.delete("local_target", name)
-            self.reservations.forget(name)
             return
         if self.view.config_of(name) is not None:
             for lun in target.luns:
@@ -250,6 +286,14 @@ class Serving:
         self.view.refresh(target)
         if not target.lab:
             self._context.state.put("local_target", target.id, target)
+
+    def _forget_gone(self, name: str, old: LocalTarget | None, new: LocalTarget | None) -> Forgotten:
+        """What was reserved of LUNs that go: in the same commit, or one of the same id would inherit it."""
+        if new is None:
+            return self.reservations.forget(name)
+        if old is None:
+            return {}
+        return self.reservations.forget(name, {lun.id for lun in old.luns} - {lun.id for lun in new.luns})
 
     async def keep(self, targets: list[LocalTarget]) -> None:
         """Targets have changed: show and keep them. Raises ApiProblem `storage`."""
@@ -264,9 +308,6 @@ class Serving:
     def _tell_registrations(self, current: Wanted, wanted: Wanted) -> None:
         for name, target in wanted.items():
             old = current[name]
-            if old is not None and target is not None:
-                gone = {lun.id for lun in old.luns} - {lun.id for lun in target.luns}
-                self.reservations.forget(name, gone)
             if target is not None and target.state == "serving":
                 if self.on_served is not None:
                     self.on_served(target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from san_console.api.engine_objects import Identity
@@ -25,7 +25,7 @@ from san_console.api.target_document import (
     write_document,
 )
 from san_console.api.yaml_tree import DocumentError
-from san_console.engine.change_history import DiscoveryChap, KeptStep, as_set
+from san_console.engine.change_history import ChangeHistory, DiscoveryChap, KeptStep, as_set
 from san_console.engine.consequences import consequences, removal
 from san_console.engine.context import EngineContext
 from san_console.engine.discovery_access import DiscoveryAccess
@@ -45,6 +45,36 @@ class _Change:
         self.targets = targets
         self.discovery = discovery
         self.notes: list[str] = []
+
+
+class _Rest:
+    """What a change is besides targets: the CHAP of discovery, and the steps that it takes back."""
+
+    def __init__(
+        self,
+        discovery: DiscoveryAccess,
+        before: DiscoveryChap | None,
+        after: DiscoveryChap | None,
+        history: ChangeHistory,
+        steps: Sequence[KeptStep],
+    ) -> None:
+        self._discovery = discovery
+        self._before = before
+        self._after = after
+        self._history = history
+        self._steps = steps
+
+    def put(self) -> None:
+        if self._after is not None:
+            self._discovery.put(self._after)
+        for step in self._steps:
+            self._history.drop(step)
+
+    def put_back(self) -> None:
+        if self._before is not None:
+            self._discovery.put(self._before)
+        for step in self._steps:
+            self._history.restore(step)
 
 
 class TargetDocuments:
@@ -106,8 +136,8 @@ class TargetDocuments:
             steps = self._steps(params.steps)
             change = self._before(steps)
             made = self._plan(change)
-            await self._carry_out(change, made, "")
-            for step in steps:
+            await self._carry_out(change, made, "", steps)
+            for step in steps:  # those of a change that made no difference
                 self._serving.history.drop(step)
             await self._context.state.settled()
             self._context.events.add("targets_undone", f"Taken back: {'; '.join(one.text for one in steps)}.")
@@ -213,23 +243,21 @@ class TargetDocuments:
             )
         ]
 
-    async def _carry_out(self, change: _Change, made: ChangePlan, text: str) -> None:
-        """Only what differs is touched."""
+    async def _carry_out(
+        self, change: _Change, made: ChangePlan, text: str, steps: Sequence[KeptStep] = ()
+    ) -> None:
+        """Only what differs is touched. `steps` are taken back by it."""
         differing = {one.target for one in made.changes}
         wanted = {name: new for name, new in change.targets.items() if name in differing}
         discovery = change.discovery if "" in differing else None
         if not made.changes:
             return
-        if discovery is None:
-            await self._serving.transition(wanted, text)
-        else:
-            before = self._discovery.current
-            await self._discovery.take(discovery, await self._discovery.config(discovery))
-            try:
-                await self._serving.transition(wanted, text, before)
-            except ApiProblem:
-                await self._discovery.take(before, await self._discovery.config(before))
-                raise
+        before = self._discovery.current if discovery is not None else None
+        chap = await self._discovery.config(discovery) if discovery is not None else None
+        rest = _Rest(self._discovery, before, discovery, self._serving.history, steps)
+        await self._serving.transition(wanted, text, before, rest)
+        if discovery is not None:
+            await self._discovery.tell(chap)
         if text:
             self._context.events.add("targets_applied", f"{text}.")
 

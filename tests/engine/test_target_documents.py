@@ -329,6 +329,54 @@ async def test_the_chap_of_discovery_goes_with_all_targets(tmp_path: Path) -> No
         assert "discovery_chap" not in yaml.safe_load(await export(host))
 
 
+async def test_a_document_is_one_commit_and_so_is_the_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is killed in between has done all of it, or nothing."""
+    async with running(tmp_path) as host:
+        await host.call("identities.save", SaveIdentity(user="asker", secret=SECRET))
+        await host.call("serving.create", local_target())
+        document = yaml.safe_load(await export(host))
+        document["discovery_chap"] = {"identities": ["asker"]}
+        document["targets"][0]["alias"] = "other"
+        text = yaml.safe_dump(document)
+        state = host.engine.context.state
+        await state.settled()
+        commits: list[set[tuple[str, bool]]] = []
+        commit = state._commit
+
+        def seen(documents: dict[tuple[str, str], bytes | None], events: list[Any]) -> None:
+            commits.append({(kind, body is not None) for (kind, _), body in documents.items()})
+            commit(documents, events)
+
+        monkeypatch.setattr(state, "_commit", seen)
+        whole = {("local_target", True), ("discovery_chap", True)}
+        await apply(host, text)
+        assert [one for one in commits if one] == [whole | {("undo", True)}]
+        commits.clear()
+        await host.call("serving.undo_targets", UndoTargets())
+        assert [one for one in commits if one] == [whole | {("undo", False)}]
+
+        async def full(*, check: bool = True) -> None:
+            raise ApiProblem("storage", "The state cannot be written: disk full.")
+
+        before = await steps(host)
+        with monkeypatch.context() as patch:
+            patch.setattr(state, "settled", full)
+            with pytest.raises(ApiProblem, match="disk full"):
+                await apply(host, text)
+        assert host.engine.discovery_access.current.identity_ids == []
+        assert await steps(host) == before
+        await apply(host, text)
+        before = await steps(host)
+        with monkeypatch.context() as patch:
+            patch.setattr(state, "settled", full)
+            with pytest.raises(ApiProblem, match="disk full"):
+                await host.call("serving.undo_targets", UndoTargets())
+        assert len(host.engine.discovery_access.current.identity_ids) == 1
+        assert (await steps(host), target_of(host).alias) == (before, "other")
+
+
 GOOD = f"""\
 schema: san-console/targets/1
 targets:

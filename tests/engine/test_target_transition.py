@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from san_console.api.methods import Login, SaveLocalTarget, SetEnabled
+from san_console.api.methods import Login, SaveIdentity, SaveLocalTarget, SetEnabled
 from san_console.api.problems import ApiProblem
 from san_console.api.serving_objects import InitiatorAccess, LocalLun, LocalTarget, Mapping, PortalGroup
 from san_console.engine.target_transition import Transition, Wanted
+from san_console.names.credentials import Secret
 from san_console.target.backstore_memory import MemoryBackstore
 from san_console.target.errors import BackstoreError
 from tests.engine.running import MIB, NAME, Running, local_target, running
@@ -70,6 +71,48 @@ async def test_when_it_cannot_be_kept_it_is_not_done(tmp_path: Path, monkeypatch
         await host.until(lambda: len(live(host)) == 2)
         assert live(host) == before
         assert len(host.engine.serving.history.shown()) == 2
+
+
+async def test_what_was_reserved_goes_with_its_lun_and_comes_back_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as host:
+        await host.call("serving.create", local_target())
+        kept = host.engine.serving.reservations
+        [lun] = shown(host).luns
+        await kept.save(NAME, lun.id, b"registrations")
+
+        async def full(*, check: bool = True) -> None:
+            raise ApiProblem("storage", "The state cannot be written: disk full.")
+
+        without = changed(host, luns=[], mappings=[])
+        for new in (None, without):
+            with monkeypatch.context() as patch:
+                patch.setattr(host.engine.context.state, "settled", full)
+                with pytest.raises(ApiProblem, match="disk full"):
+                    await move(host, {NAME: new})
+            assert kept.load(NAME, lun.id) == b"registrations"
+        await move(host, {NAME: without})
+        assert kept.load(NAME, lun.id) is None
+
+
+async def test_a_new_secret_reaches_every_target_that_can_take_it(tmp_path: Path) -> None:
+    """One that cannot is told of; the others do not go on with the old secret for that."""
+    async with running(tmp_path) as host:
+        one = await host.call("identities.save", SaveIdentity(user="one", secret="the-first-secret-1"))
+        two = await host.call("identities.save", SaveIdentity(user="two", secret="the-second-secret"))
+        proofs: tuple[dict[str, object], ...] = ({"mutual_identity_id": two.id}, {})
+        for name, more in zip((NAME, TWO), proofs, strict=True):
+            await host.call("serving.create", local_target(name=name, identity_ids=[one.id], **more))
+        with pytest.raises(ApiProblem, match="same in both directions"):
+            await host.call(
+                "identities.save", SaveIdentity(id=one.id, user="one", secret="the-second-secret")
+            )
+        config = host.engine.serving.server.config(TWO)
+        assert config is not None
+        assert config.chap is not None
+        assert config.chap.accepted[0].secret == Secret("the-second-secret")
+        assert host.events("serving_failed")
 
 
 async def test_a_lun_that_cannot_grow_takes_the_rest_back(
