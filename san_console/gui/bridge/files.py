@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Callable
 from typing import Final
 
 import shiboken6
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from san_console.api.methods import MAX_DOCUMENT_BYTES
 from san_console.api.problems import Problem
@@ -69,9 +70,8 @@ class _Answers(QObject):
         self._take(well, value)
 
 
-class _Work(QRunnable):
+class _Work:
     def __init__(self, work: Callable[[], object], path: str, answers: _Answers) -> None:
-        super().__init__()
         self._work, self._path, self._answers = work, path, answers
 
     def run(self) -> None:
@@ -144,4 +144,5 @@ class Files:
 
         answers = _Answers(take)
         self._open.add(answers)
-        QThreadPool.globalInstance().start(_Work(work, path, answers))
+        # Not Qt's pool: leaving waits for that, and this may hang in a system call for ever.
+        threading.Thread(target=_Work(work, path, answers).run, name="file", daemon=True).start()
