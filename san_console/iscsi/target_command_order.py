@@ -242,9 +242,12 @@ class CommandOrder:
         return self._gap[1] if self._gap is not None else None
 
     def stuck(self, now: float, extra_s: float) -> bool:
-        """True when the same CmdSN has been missing for `GAP_WAIT_S` and `extra_s`, the time of recovery."""
+        """True when the same CmdSN has been missing for `GAP_WAIT_S` and `extra_s`, the time of recovery.
+
+        It is not missing while it may be there and cannot be taken in, or cannot have its turn.
+        """
         exp_cmd_sn = self._session.exp_cmd_sn
-        if self.empty:
+        if self.empty or self.paused or self._session.reads_full:
             self._gap = None
         elif self._gap is None or self._gap[0] != exp_cmd_sn:
             self._gap = (exp_cmd_sn, now + GAP_WAIT_S + extra_s)

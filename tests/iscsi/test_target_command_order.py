@@ -241,6 +241,28 @@ def test_a_gap_that_stays_ends_the_session() -> None:
     assert [cid for cid, _ in one.closed] == [0, 1]
 
 
+def test_no_gap_counts_while_nothing_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reads of the session wait for a slow medium: what would fill the gap waits unread."""
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 4096)
+    one, links = several(2)
+    one.unit.fast, one.unit.later = False, True
+    reads = one.read(4096) + one.read(4096)
+    missing = one.read(4)
+    links[1].feed(one.read(4))
+    links[0].feed(reads)
+    links[0].feed(missing)
+    assert len(one.unit.running) == 2
+    one.tick(1.0)
+    one.tick(1000.0)
+    assert one.session.may_continue
+    for task in one.unit.running[:]:
+        one.unit.finish(task)
+    links[0].connection.receive(10, 1000.0)
+    one.tick(1001.0)
+    assert len(one.unit.running) == 4
+    assert one.session.may_continue
+
+
 def test_progress_starts_the_wait_anew() -> None:
     one, links = several(2)
     first, _, third = one.read(4), one.read(4), one.read(4)
