@@ -224,6 +224,7 @@ def test_who_is_refused_is_told_why() -> None:
         bench.settle()
         assert tab.effective.verdict.text() == "refused"
         assert "No rule of the target means" in tab.effective.why.text()
+        assert tab.effective.empty.title.text() == "It may not log in"
         tab.effective.initiator.setCurrentText("")
         tab.effective.ask()
         assert tab.effective.why.text() == ""

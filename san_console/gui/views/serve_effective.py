@@ -182,7 +182,10 @@ class EffectivePart(DetailTab):
 
     def _take(self, found: EffectiveAccess) -> None:
         self.failure.hide()
-        self.empty.say(self.tr("It would see no LUN"), self.tr("Map one to it on the tab Mapping."))
+        if found.allowed:
+            self.empty.say(self.tr("It would see no LUN"), self.tr("Map one to it on the tab Mapping."))
+        else:
+            self.empty.say(self.tr("It may not log in"), self.tr("Add it under “Who may log in”."))
         self.verdict.show_tag(
             self.tr("may log in") if found.allowed else self.tr("refused"), "good" if found.allowed else "bad"
         )
