@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from san_console.iscsi.pdu import ScsiResponse
 from san_console.scsi import cdb
-from tests.chaos.recovering import Job, Path, RecoveringInitiator
+from tests.chaos.recovering import RecoveringInitiator
+from tests.chaos.recovery_path import Job, Path
 from tests.target.scripted import Session
 
 
