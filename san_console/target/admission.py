@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -23,15 +24,29 @@ FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 4.0  # a guess per 4 s and half-open login; far below the login timeout
 FORGET_AFTER_S = 60.0
 MAX_REMEMBERED_ADDRESSES = 1024
+_HOST_PREFIX = 64
+
+
+def origin_of(address: str) -> str:
+    """Whom an address stands for in limits. A host has a whole /64 of IPv6 addresses (RFC 4291 §2.5.4): by
+    single ones there would be no limit for it.
+    """
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address, _HOST_PREFIX), strict=False))
+    except ValueError:
+        return address
 
 
 class Visit:
     """A connection before its login is over. `timeout_s` None: as long as any login may take."""
 
-    __slots__ = ("_admission", "address", "since", "task", "timeout_s")
+    __slots__ = ("_admission", "address", "origin", "since", "task", "timeout_s")
 
     def __init__(self, admission: Admission, address: str, since: float) -> None:
         self.address = address
+        self.origin = origin_of(address)
         self.since = since
         self.timeout_s: float | None = None
         self.task: asyncio.Task[bool] | None = None
@@ -68,16 +83,17 @@ class Admission:
             sock.close()
             return
         now = monotonic()
-        crowded = self.half_open[address] >= MAX_HALF_OPEN_PER_ADDRESS
+        origin = origin_of(address)
+        crowded = self.half_open[origin] >= MAX_HALF_OPEN_PER_ADDRESS
         if crowded or self.half_open.total() >= MAX_HALF_OPEN:
-            worst = address if crowded else max(self.half_open, key=lambda one: self.half_open[one])
+            worst = origin if crowded else max(self.half_open, key=lambda one: self.half_open[one])
             if not self._give_way(worst, now):
                 self.refused += 1
                 sock.close()
                 return
-        self.half_open[address] += 1
+        self.half_open[origin] += 1
         visit = Visit(self, address, now)
-        self._silent.setdefault(address, {})[visit] = None
+        self._silent.setdefault(origin, {})[visit] = None
         visit.task = asyncio.get_running_loop().create_task(self._log_in(listener, sock, visit))
         self.logins.add(visit.task)
         # Not in the task itself: one that is cancelled before its first step runs no `finally`.
@@ -87,9 +103,9 @@ class Admission:
         self.logins.discard(task)
         _remove(self._silent, visit)
         _remove(self._talking, visit)
-        self.half_open[visit.address] -= 1
-        if not self.half_open[visit.address]:
-            del self.half_open[visit.address]
+        self.half_open[visit.origin] -= 1
+        if not self.half_open[visit.origin]:
+            del self.half_open[visit.origin]
         if task.cancelled():
             sock.close()
             return
@@ -101,12 +117,12 @@ class Admission:
                 {"message": "a login failed for a fault of ours", "exception": error, "task": task}
             )
 
-    def _give_way(self, address: str, now: float) -> bool:
-        """End the login from `address` that has been silent or stalled longest. False when none has for
+    def _give_way(self, origin: str, now: float) -> bool:
+        """End the login from `origin` that has been silent or stalled longest. False when none has for
         long.
         """
         for waiting, patience_s in ((self._silent, SILENT_S), (self._talking, STALLED_S)):
-            visit = next(iter(waiting.get(address, ())), None)
+            visit = next(iter(waiting.get(origin, ())), None)
             if visit is not None and visit.task is not None and now - visit.since >= patience_s:
                 _remove(waiting, visit)
                 self.refused += 1
@@ -117,14 +133,15 @@ class Admission:
     def no_longer_silent(self, visit: Visit) -> None:
         """The login has said something."""
         if _remove(self._silent, visit):
-            self._talking.setdefault(visit.address, {})[visit] = None
+            self._talking.setdefault(visit.origin, {})[visit] = None
 
     async def authentication_failed(self, address: str) -> None:
         """Note a wrong secret, and wait before it is answered: longer for each one, up to MAX_PAUSE_S."""
         now = monotonic()
-        count, last = self._failures.pop(address, (0, now))
+        origin = origin_of(address)
+        count, last = self._failures.pop(origin, (0, now))
         count = count + 1 if now - last < FORGET_AFTER_S else 1
-        self._failures[address] = (count, now)
+        self._failures[origin] = (count, now)
         if len(self._failures) > MAX_REMEMBERED_ADDRESSES:
             del self._failures[next(iter(self._failures))]
         if count > FREE_FAILURES:
@@ -132,7 +149,7 @@ class Admission:
 
     def authenticated(self, address: str) -> None:
         """A login succeeded: whoever is there knows a secret."""
-        self._failures.pop(address, None)
+        self._failures.pop(origin_of(address), None)
 
     async def close(self) -> None:
         """End all logins that are under way."""
@@ -143,10 +160,10 @@ class Admission:
 
 def _remove(waiting: dict[str, dict[Visit, None]], visit: Visit) -> bool:
     """True when it was there."""
-    mates = waiting.get(visit.address)
+    mates = waiting.get(visit.origin)
     if mates is None or visit not in mates:
         return False
     del mates[visit]
     if not mates:
-        del waiting[visit.address]
+        del waiting[visit.origin]
     return True

@@ -32,6 +32,7 @@ from san_console.target.config import ChapConfig, PortalGroup, TargetConfig, Tar
 LOGIN_TIMEOUT_S = 15.0  # until it is known which target is meant, which has a limit of its own
 # CHAP and the operational stage take six, a text of 64 KiB in both eight more each (RFC 7143 §6.2).
 MAX_LOGIN_REQUESTS = 32
+ANSWER_TIMEOUT_S = 15.0  # the last one is sent when the deadline of the login is over
 LOGIN_BUFFER_BYTES = 16 * 1024  # one request of 8192 bytes fits; hundreds of half-open logins cost little
 DISCOVERY_LIMITS = TargetLimits(max_recv_data_segment_bytes=32768)
 
@@ -158,11 +159,14 @@ class LoginOutcome:
 
 
 async def send_responses(sock: socket.socket, responses: list[tuple[LoginResponse, bytes]]) -> None:
-    """Send login responses; there are no digests yet (RFC 7143 §13.1)."""
+    """Send login responses; there are no digests yet (RFC 7143 §13.1). Raises OSError, TimeoutError among
+    them where the initiator takes nothing.
+    """
     loop = asyncio.get_running_loop()
-    for response, data in responses:
-        buffers = encode(response.pack(len(data)), data, header_digest=False, data_digest=False)
-        await loop.sock_sendall(sock, b"".join(buffers))
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        for response, data in responses:
+            buffers = encode(response.pack(len(data)), data, header_digest=False, data_digest=False)
+            await loop.sock_sendall(sock, b"".join(buffers))
 
 
 async def log_in(sock: socket.socket, policy: LoginPolicy, visit: Visit, command_window: int) -> LoginOutcome:

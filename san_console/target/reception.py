@@ -83,6 +83,9 @@ class Reception:
             return found
 
         def session_for(request: SessionRequest) -> SessionDecision:
+            stale = None if place.target else self._table.stale_discovery(time.time())
+            if stale is not None:
+                stale.close("others want to ask as well")
             return self._table.decide(request, place, self._may_replace)
 
         policy = PortalPolicy(find, session_for, self.discovery_chap)

@@ -14,6 +14,9 @@ from san_console.target.session import ServedSession
 MAX_SESSIONS = 1024  # of all targets; SPDK's limit on connections
 # Discovery needs no secret unless CHAP is set for it: whoever asks must not keep those out who do work.
 MAX_DISCOVERY_SESSIONS = 128
+# A discovery takes milliseconds. One that has been there for so long goes when there is no place for others:
+# anybody may ask, and whoever keeps asking must not keep the rest from it.
+DISCOVERY_STAYS_S = 10.0
 MAX_CONNECTIONS = 4096  # of all sessions; below the descriptors that systemd gives a service (524,288)
 
 Key = tuple[str, bytes, str, str]
@@ -121,6 +124,14 @@ class SessionTable:
             or self.connection_count >= MAX_CONNECTIONS
             or len(self._by_target.get(place.target, ())) >= most
         )
+
+    def stale_discovery(self, now: float) -> ServedSession | None:
+        """The discovery session that goes to make place for another one. `now` is wall time."""
+        there = self._by_target.get("", {})
+        oldest = next(iter(there.values()), None)
+        if oldest is None or len(there) < MAX_DISCOVERY_SESSIONS:
+            return None
+        return oldest if now - oldest.logged_in_at >= DISCOVERY_STAYS_S else None
 
     def decide(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -101,7 +102,7 @@ async def test_a_new_secret_reaches_every_target_that_can_take_it(tmp_path: Path
     async with running(tmp_path) as host:
         one = await host.call("identities.save", SaveIdentity(user="one", secret="the-first-secret-1"))
         two = await host.call("identities.save", SaveIdentity(user="two", secret="the-second-secret"))
-        proofs: tuple[dict[str, object], ...] = ({"mutual_identity_id": two.id}, {})
+        proofs: tuple[dict[str, Any], ...] = ({"mutual_identity_id": two.id}, {})
         for name, more in zip((NAME, TWO), proofs, strict=True):
             await host.call("serving.create", local_target(name=name, identity_ids=[one.id], **more))
         with pytest.raises(ApiProblem, match="same in both directions"):

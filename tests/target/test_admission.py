@@ -137,3 +137,22 @@ async def test_who_is_gone_already_is_nobody() -> None:
     door.admission.connected(None, one)  # type: ignore[arg-type]
     assert one.closed
     assert not door.admission.logins
+
+
+@pytest.mark.usefixtures("limits")
+async def test_all_addresses_of_an_ipv6_host_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "FREE_FAILURES", 10)
+    door = Door()
+    found = await door.come(*(f"2001:db8:0:7::{number:x}" for number in range(6)), "2001:db8:0:8::1")
+    assert [one.closed for one in found] == [False] * 4 + [True] * 2 + [False]
+    assert door.visits[3].address == "2001:db8:0:7::3"
+    for number in range(3):
+        await door.admission.authentication_failed(f"2001:db8:0:7::{number:x}")
+    assert {origin: count for origin, (count, _) in door.admission._failures.items()} == {
+        "2001:db8:0:7::/64": 3
+    }
+    door.admission.authenticated("2001:db8:0:7::99")
+    assert not door.admission._failures
+    await door.admission.close()
+    await asyncio.sleep(0)
+    assert not door.admission.half_open

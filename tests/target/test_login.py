@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 
 import pytest
@@ -202,6 +204,18 @@ async def test_only_a_proof_makes_wrong_guesses_forgotten() -> None:
         raw = await served.login(chap=ALICE)
         assert not failures
         await raw.close()
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "ANSWER_TIMEOUT_S", 0.05)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(65536))
+        with pytest.raises(TimeoutError):
+            await shell.send_responses(ours, [(LoginResponse(), b"")])
 
 
 async def test_a_server_that_stops_says_so() -> None:

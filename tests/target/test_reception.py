@@ -15,6 +15,7 @@ from san_console.iscsi.pdu import AsyncMessage, LogoutRequest, LogoutResponse, S
 from san_console.names.credentials import ChapCredentials, Secret
 from san_console.names.portal import Portal
 from san_console.scsi import cdb
+from san_console.target import session_table
 from san_console.target.config import (
     BackstoreSpec,
     ChapConfig,
@@ -212,6 +213,24 @@ async def test_an_identity_that_is_asked_for_no_more_keeps_nobody_out() -> None:
         await third.ping()
         assert len(served.server.sessions()) == 1
         for raw in (stale, again, third):
+            await raw.close()
+
+
+async def test_nobody_keeps_others_from_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A discovery needs no secret: who stays in it goes when there is no place for another."""
+    monkeypatch.setattr(session_table, "MAX_DISCOVERY_SESSIONS", 3)
+    async with Served() as served:
+        raws = [await served.login(target_name=None, isid=bytes([0] * 5 + [one])) for one in range(3)]
+        with pytest.raises(LoginFailed) as error:
+            await from_address(served, "127.0.0.1", target_name=None)
+        assert (error.value.status_class, error.value.status_detail) == (3, 2)
+        monkeypatch.setattr(session_table, "DISCOVERY_STAYS_S", 0.0)
+        raws.append(await served.login(target_name=None))
+        assert await raws[0].closed() == b""
+        for raw in raws[1:]:
+            await raw.ping()
+        assert len(served.server.sessions()) == 3
+        for raw in raws:
             await raw.close()
 
 
