@@ -300,9 +300,16 @@ class TargetSession:
         self.end_when_over()
 
     def leaving(self, cid: int) -> TargetConnection | None:
-        """The connection that a login with `cid` takes the place of: working, or waiting for its cleanup."""
+        """The connection that a login with `cid` takes the place of: working, waiting for its cleanup, or
+        gone, with commands that a logical unit has not finished.
+        """
         lost = self.recovery.find(cid)
-        return self.connections.get(cid) or (lost.connection if lost is not None else None)
+        unfinished = (task.connection for task in self.tasks.values() if task.connection.cid == cid)
+        return (
+            self.connections.get(cid)
+            or (lost.connection if lost is not None else None)
+            or next(unfinished, None)
+        )
 
     def connection_gone(self, connection: TargetConnection) -> None:
         """Forget what waits for something from the connection."""

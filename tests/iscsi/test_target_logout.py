@@ -269,3 +269,17 @@ def test_nothing_is_written_after_a_logout_however_short_its_way() -> None:
     [(pdu, _)] = first.feed(one.write(512, b"z" * 512))
     assert isinstance(pdu, Reject)
     assert bytes(one.unit.memory) == before
+
+
+def test_the_cleanup_of_a_lost_connection_waits_for_its_last_write_whatever_time2retain() -> None:
+    """With 0 nothing is kept of it; and still no write may land after the response."""
+    one, first, second = connected(default_time2retain_s=0, initial_r2t=False)
+    second.feed(one.write(512, b"w" * 512))
+    second.drop()
+    first.answers()
+    assert one.session.leaving(1) is second.connection
+    assert first.feed(one.logout(o.LOGOUT_CLOSE_CONNECTION, 1)) == []
+    finish(one.unit)
+    assert response(first.answers()).response == o.LOGOUT_DONE
+    assert one.session.leaving(1) is None
+    assert response(first.feed(one.logout(o.LOGOUT_CLOSE_CONNECTION, 1))).response == o.LOGOUT_CID_NOT_FOUND
