@@ -107,7 +107,8 @@ async def test_portals_come_and_go_while_sessions_are_at_work() -> None:
             f"The session of {ME} through [::1]:0 was ended.",
         ]
         await goes.closed()
-        assert await moves.closed() == b""
+        # A timer may be first, which tells it of the drop.
+        assert (await moves.closed())[:1] in (b"", bytes([o.ASYNC_MESSAGE]))
         await stays.ping()
         assert len(served.server.sessions()) == 1
         with pytest.raises(OSError):
