@@ -84,6 +84,12 @@ class AccessView:
         return [parse_subject(text) for text in texts]
 
 
+def means_several(text: str) -> bool:
+    """Whether a subject stands for more than one name: a pattern, a network. Not groups."""
+    subject = parse_subject(text)
+    return not subject.group and (not subject.name or subject.pattern is not None)
+
+
 def _is_exact(subject: Subject) -> bool:
     return bool(subject.name) and subject.pattern is None and subject.network is None
 

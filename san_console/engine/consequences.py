@@ -14,10 +14,11 @@ from san_console.api.serving_objects import (
     PortalGroup,
     TargetSession,
 )
-from san_console.engine.access_view import NOBODY, Access, AccessView, Seen
+from san_console.engine.access_view import NOBODY, Access, AccessView, Seen, means_several
 from san_console.engine.serving_config import describe_lun, lets_anyone_in
 from san_console.names.display import visible
 from san_console.target.config import ANYONE
+from san_console.target.subjects import GROUP_PREFIX
 
 Grade = Literal["info", "warning", "danger"]
 
@@ -70,7 +71,16 @@ def consequences(
             one for one in sessions if (one.initiator, one.address) == (session.initiator, session.address)
         ]
         who = visible(session.initiator)
-        found += _access(who, before, after, session.initiator, session.address, mine)
+        address = _stays_at(session, after)
+        lost = [
+            one
+            for one in _addresses(session)
+            if after.of(session.initiator, address).allowed and not after.of(session.initiator, one).allowed
+        ]
+        if lost:
+            text = f"Connections of {who} from {', '.join(lost)} end; the session goes on."
+            found.append(_line("warning", text, [session]))
+        found += _access(who, before, after, session.initiator, address, mine)
     for name in sorted((before.names() | after.names()) - told):
         found += _access(visible(name), before, after, name, "", ())
     for subject in dict.fromkeys((*before.wider(), *after.wider())):
@@ -84,9 +94,41 @@ def consequences(
             found.append(_line("info", "Any initiator with the secret may log in."))
         else:
             found.append(_line("warning", "Any initiator may log in, without CHAP."))
+    found += _let_in(old, new)
     if not found:
         found.append(_line("info", "Nothing changes for anybody."))
     return _ordered(found, new)
+
+
+def _addresses(session: TargetSession) -> list[str]:
+    """Where its connections come from."""
+    return list(dict.fromkeys(one.address for one in session.connections)) or [session.address]
+
+
+def _stays_at(session: TargetSession, after: AccessView) -> str:
+    """The address of a connection that may stay; that of the session where none may."""
+    allowed = (one for one in _addresses(session) if after.of(session.initiator, one).allowed)
+    return next(allowed, session.address)
+
+
+def _let_in(old: LocalTarget, new: LocalTarget) -> list[Consequence]:
+    """Rules that let in more than one initiator: all addresses, or a group of anyone, are as open."""
+    known = set(old.initiators)
+    wide = {
+        f"{GROUP_PREFIX}{group.name}"
+        for group in new.initiator_groups
+        if any(map(means_several, group.members))
+    }
+    proofs = {row.subject: row.identity_ids for row in new.access}
+    found = []
+    for text in dict.fromkeys(new.initiators):
+        if text in known or text == ANYONE or not (text in wide or means_several(text)):
+            continue
+        if proofs.get(text) or new.identity_ids:
+            found.append(_line("info", f"Whoever {visible(text)} means may log in, with CHAP."))
+        else:
+            found.append(_line("warning", f"Whoever {visible(text)} means may log in, without CHAP."))
+    return found
 
 
 def removal(target: LocalTarget, sessions: Sequence[TargetSession]) -> list[Consequence]:

@@ -275,6 +275,33 @@ def test_rules_for_many_are_told_by_their_rule_and_by_who_is_there() -> None:
     assert "iqn.2026-11.org.example:member gains logs as LUN 5, for reading and writing." in found
 
 
+def test_rules_that_let_many_in_say_whether_with_chap() -> None:
+    wide = [*target().access, *rows("0.0.0.0/0", "iqn.*", "group:all", "group:one", f"{ALICE}@10.0.0.0/8")]
+    everybody = [
+        InitiatorGroup(name="all", members=["*"]),
+        InitiatorGroup(name="one", members=["iqn.2026-11.org.example:member"]),
+    ]
+    for ids, how, grade in ((["i1"], "with", "info"), ([], "without", "warning")):
+        before = target(identity_ids=ids, initiator_groups=everybody)
+        after = msgspec.structs.replace(before, access=wide)
+        told = {text: one.severity for text, one in lines(before, after).items() if "Whoever" in text}
+        assert told == {
+            f"Whoever {one} means may log in, {how} CHAP.": grade
+            for one in ("0.0.0.0/0", "iqn.*", "group:all")
+        }
+
+
+def test_a_session_goes_on_with_the_connections_that_may_stay() -> None:
+    one = at(ALICE, "1", "127.0.0.1:3260", "127.0.0.1:3260")
+    one.connections[1].address = "127.0.0.2"
+    mapping = Mapping(initiator=f"{ALICE}@127.0.0.2", lun_id="l1", lun=0)
+    before = target(access=[], mappings=[Mapping(initiator=ALICE, lun_id="l1", lun=0)])
+    found = lines(before, target(access=[], mappings=[mapping]), one)
+    told = found[f"Connections of {ALICE} from 127.0.0.1 end; the session goes on."]
+    assert (told.severity, told.ends_sessions, told.session_ids) == ("warning", False, ["1"])
+    assert not any(line.ends_sessions for line in found.values())
+
+
 def test_a_target_that_is_removed() -> None:
     ends, lost = removal(target(), [session(ALICE)])
     assert (ends.session_ids, ends.ends_sessions) == (["1"], True)
