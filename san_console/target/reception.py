@@ -170,10 +170,13 @@ class Reception:
         arrival = Arrival(sock, outcome, result, address, _local_portal(sock), listener.portal)
         if result.session.tsih:
             return await self._join(arrival)
+        group = reached.group if reached is not None else None
+        # Before it ends what the initiator has, and after it has waited for that.
+        self._check_still_welcome(arrival, place.target, group)
         if not await self._earlier_over(sock, result.session, place):
             return False
+        self._check_still_welcome(arrival, place.target, group)
         served = self._targets.get(place.target)
-        self._check_still_welcome(arrival, place.target, reached.group if reached is not None else None)
         if self._table.is_full(place) or self._table.with_tsih(result.tsih) is not None:
             raise TooLate(login_status.OUT_OF_RESOURCES, "others were quicker")
         return await self._begin(arrival, served, place, reached.group if reached is not None else NO_GROUP)
@@ -245,16 +248,11 @@ class Reception:
         session = self._table.with_tsih(result.tsih)
         if session is None or session.over:
             raise TooLate(login_status.SESSION_DOES_NOT_EXIST, "its session ended during the login")
+        self._check_may_join(arrival, session)
         with session.held():
             if not await self._replaced(session, arrival):
                 return False
-            self._check_still_welcome(arrival, session.target, session.nexus.group)
-            if not session.nexus.sees_the_same(arrival.address):
-                # §11.13.5: no session spans these addresses. What one of them may see is not for the other.
-                raise TooLate(
-                    login_status.CANNOT_INCLUDE_IN_SESSION,
-                    "from its address the initiator sees other LUNs than its session does",
-                )
+            self._check_may_join(arrival, session)
             if len(session.connections) >= session.max_connections:
                 raise TooLate(login_status.TOO_MANY_CONNECTIONS, "another connection was quicker")
             connection = await self._answer(session, arrival)
@@ -268,6 +266,15 @@ class Reception:
         )
         connection.pump.start()
         return True
+
+    def _check_may_join(self, arrival: Arrival, session: ServedSession) -> None:
+        self._check_still_welcome(arrival, session.target, session.nexus.group)
+        if not session.nexus.sees_the_same(arrival.address):
+            # §11.13.5: no session spans these addresses. What one of them may see is not for the other.
+            raise TooLate(
+                login_status.CANNOT_INCLUDE_IN_SESSION,
+                "from its address the initiator sees other LUNs than its session does",
+            )
 
     async def _replaced(self, session: ServedSession, arrival: Arrival) -> bool:
         """The old connection of this CID, if there is one, is over. Below recovery level 2 its commands end

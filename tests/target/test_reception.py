@@ -254,10 +254,11 @@ async def test_what_one_address_may_see_is_not_for_another() -> None:
     async with Served(one) as served:
         first, tsih, params = await leading(served)
         joining: dict[str, Any] = {"tsih": tsih, "cid": 1, "offer": MANY, "session_parameters": params}
-        with pytest.raises(LoginFailed) as error:
-            await from_address(served, "127.0.0.2", **joining)
-        assert (error.value.status_class, error.value.status_detail) == (2, 8)
-        await first.ping()
+        for cid in (1, 0):  # a further connection, and in the place of the one that is there
+            with pytest.raises(LoginFailed) as error:
+                await from_address(served, "127.0.0.2", **joining | {"cid": cid})
+            assert (error.value.status_class, error.value.status_detail) == (2, 8)
+            await first.ping()
         # Both see the same: the session may span them, and goes on when the first address is shut out.
         both = MappingRule(ME, "a", 0)
         await served.server.update(config(anyone=False, luns=luns, mappings=[both]))
