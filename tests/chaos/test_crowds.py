@@ -29,7 +29,7 @@ from tests.target.serving import NAME, start
 pytestmark = pytest.mark.conformance
 
 MIB = 1 << 20
-STALL_S = 1.5
+STALL_S = 1.0
 QUEUED = 1000
 READERS = 3
 # What one session may hold of reads (32 MiB), a batch of answers, and what the socket is about to take.
