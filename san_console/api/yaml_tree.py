@@ -94,6 +94,9 @@ def read_tree(text: str) -> Tree:
         raise DocumentError(f"This is no YAML: {error.problem or error}.", line) from None
     except yaml.YAMLError as error:
         raise DocumentError(f"This is no YAML: {error}.") from None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise DocumentError("This holds what is no text (half of a character).", line) from None
 
 
 class _Builder:
@@ -187,7 +190,12 @@ def _typed(event: Any, line: int) -> Any:
         return text
     if len(text) > MAX_NUMBER_CHARACTERS:
         raise DocumentError("No number here has so many digits.", line)
-    return float(text) if "." in text else int(text)
+    if "." in text:
+        return float(text)
+    number = int(text)
+    if abs(number) >= 1 << 63:  # more than JSON and the state take
+        raise DocumentError("No number here is so large.", line)
+    return number
 
 
 def write_tree(value: Any) -> str:

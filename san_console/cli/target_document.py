@@ -112,9 +112,10 @@ def apply(args: argparse.Namespace) -> int:
 
     try:
         text = _read(args.file, MAX_DOCUMENT_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        print_failure(f"{args.file} could not be read: {why}.", "operating system", "the name of the file")
+        name = "Standard input" if args.file == STDIO else args.file
+        print_failure(f"{name} could not be read: {why}.", "operating system", "the document")
         return 1
 
     async def work(view: EngineView) -> int:
@@ -135,7 +136,9 @@ def apply(args: argparse.Namespace) -> int:
 def _read(path: str, limit: int) -> str:
     """At most a character more than the engine takes, so that it can say so."""
     if path == STDIO:
-        return sys.stdin.read(limit + 1)
+        text = sys.stdin.read(limit + 1)
+        text.encode()  # raises for what stands for bytes that are no text, in some locales
+        return text
     with open(path, encoding="utf-8") as file:
         return file.read(limit + 1)
 

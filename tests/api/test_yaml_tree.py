@@ -135,3 +135,17 @@ def test_what_does_not_fit_is_told_with_its_line(text: str, line: int, said: str
     with pytest.raises(DocumentError) as caught:
         read_tree(text).converted(_Outer)
     assert (caught.value.line, said in str(caught.value)) == (line, True), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("a: 1\nb: '\ud800'", 2, "no text"),
+        ("a: 9223372036854775808", 1, "so large"),
+        ("a: -99999999999999999999", 1, "so "),
+    ],
+)
+def test_what_could_be_read_and_not_be_kept(text: str, line: int, said: str) -> None:
+    with pytest.raises(DocumentError, match=said) as error:
+        read_tree(text)
+    assert error.value.line == line
