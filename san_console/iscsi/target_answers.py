@@ -39,6 +39,8 @@ class Answers:
         elif task.fenced or session.fence.alert:
             session.recovery.park(task, status, data, sense)
             self._in_order(task, status)
+            # What waits for an acknowledgment must not be what keeps it from being taken in.
+            session.release_read(task)
         else:
             self._send(task, status, data, sense)
 

@@ -139,6 +139,8 @@ class ResponseFence:
 
     def late(self, now: float) -> list[TargetConnection]:
         """The connections that have not acknowledged in time."""
+        if self._session.reads_full:
+            self._started_at = now  # nothing is taken in, and no acknowledgment either
         if not self._waiting or now < self._started_at + FENCE_WAIT_S:
             return []
         return [connection for connection, _ in self._waiting.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from san_console.iscsi import opcodes as o
+from san_console.iscsi import target_session
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import (
     AsyncMessage,
@@ -163,6 +164,39 @@ def test_a_connection_that_never_acknowledges_is_dropped() -> None:
     one.tick(5.0 + FENCE_WAIT_S)
     assert [cid for cid, _ in one.closed] == [1]
     assert kinds(first.answers()) == [TaskManagementResponse, NopIn, AsyncMessage]
+
+
+def test_no_acknowledgment_is_late_while_nothing_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reads of the session wait for a slow medium."""
+    one, first, second = fenced()
+    second.feed(one.read(4))
+    finish(one.unit)
+    first.feed(one.task_management(o.TMF_ABORT_TASK_SET))
+    second.feed(one.read(4096))
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 4000)
+    one.tick(1000.0)
+    finish(one.unit)
+    one.tick(1000.0 + FENCE_WAIT_S - 1)
+    assert not one.closed
+    one.tick(1000.0 + FENCE_WAIT_S)
+    assert [cid for cid, _ in one.closed] == [1]
+
+
+def test_answers_that_wait_do_not_keep_the_acknowledgment_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, first, second = fenced()
+    second.feed(one.read(4))
+    finish(one.unit)
+    second.answers()
+    first.feed(one.task_management(o.TMF_ABORT_TASK_SET))
+    second.feed(one.read(4096))
+    monkeypatch.setattr(target_session, "MAX_PENDING_READ_BYTES", 4000)
+    finish(one.unit)
+    assert not one.session.plain
+    second.acknowledge()
+    first.acknowledge()
+    assert one.session.straight
+    assert kinds(second.answers()) == [ScsiDataIn]
+    assert one.session.pending_read_bytes == 0
 
 
 def test_the_unit_attention_of_a_third_party_is_fenced() -> None:
