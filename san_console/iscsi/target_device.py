@@ -6,7 +6,7 @@ This package knows no SCSI command. It hands CDBs to a `LogicalUnit` and carries
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ class Nexus(Protocol):
         """
         ...
 
-    def reset(self, lun: int | None, function: int) -> None:
-        """The tasks are gone; do to the units what the task management `function` asks for besides."""
+    def reset(self, lun: int | None, function: int, then: Callable[[], None]) -> None:
+        """The tasks are gone; do to the units what the task management `function` asks for besides. `then`
+        is called, perhaps at once, when nothing that the function has ended writes any more.
+        """
         ...
 
     def all_sessions(self) -> Iterable[TargetSession]:

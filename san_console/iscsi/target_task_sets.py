@@ -114,5 +114,5 @@ class TaskSetFunction:
     def _one_done(self) -> None:
         self._left -= 1
         if not self._left:
-            self._session.nexus.reset(self.lun, self._request.function)
-            self._done(self.lun)
+            nexus = self._session.nexus
+            nexus.reset(self.lun, self._request.function, lambda: self._done(self.lun))

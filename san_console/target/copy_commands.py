@@ -7,7 +7,8 @@ allowed to see it cannot name, whatever designator it guesses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from san_console.iscsi.target_task import TargetTask
 from san_console.scsi import extended_copy as codec
@@ -35,7 +36,7 @@ from san_console.target.block_access import aborted, chunks, in_range, read_byte
 from san_console.target.check_condition import CheckCondition
 from san_console.target.command import Command, answer, by_action, usage
 from san_console.target.inquiry_commands import COPY_LIMITS, MAX_SEGMENT_BYTES, unit_designators
-from san_console.target.logical_unit import Result, UnitNexus
+from san_console.target.logical_unit import LogicalUnit, Result, UnitNexus
 
 MAX_RECORDS = 16
 """Copies of one nexus whose results are kept, told as the number of concurrent copies; the oldest that has
@@ -51,14 +52,17 @@ _CONDITIONS: dict[str, Condition] = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CopyRecord:
-    """What is known of one copy: for RECEIVE COPY STATUS and FAILURE DETAILS."""
+    """What is known of one copy: for RECEIVE COPY STATUS and FAILURE DETAILS, and for what ends it."""
 
     status: int = codec.IN_PROGRESS
     segments: int = 0
     transferred_bytes: int = 0
     failure: CheckCondition | None = None
+    stopped: bool = False
+    """A unit of it was reset: no chunk may be written any more."""
+    on_over: list[Callable[[], None]] = field(default_factory=list)
 
 
 # EXTENDED COPY
@@ -84,10 +88,22 @@ def extended_copy(nexus: UnitNexus, task: TargetTask) -> Result:
     record = CopyRecord()
     if wanted.usage != codec.USAGE_NONE:
         _remember(nexus, wanted.list_id, record)
+    try:
+        reached = [_resolve(nexus, cscd) for cscd in wanted.cscds]
+    except CheckCondition as failure:
+        record.failure, record.status = failure, codec.FAILED
+        if wanted.immediate:
+            return b""  # RECEIVE COPY STATUS tells it
+        raise
+    # From now on, not from its first step on: a reset may be the next thing that comes.
+    changed = {reached[one.destination].unit for one in wanted.segments if one.destination < len(reached)}
+    units = changed | {nexus.unit}
+    for unit in units:
+        unit.copies.add(record)
     if wanted.immediate:
-        nexus.unit.run(_unattended(nexus, task, wanted, record))
+        nexus.unit.run(_unattended(reached, wanted, record, units))
         return b""
-    return _copy(nexus, task, wanted, record)
+    return _copy(reached, task, wanted, record, units)
 
 
 def _parse(task: TargetTask, lid4: bool) -> codec.CopyList:
@@ -118,18 +134,23 @@ def _remember(nexus: UnitNexus, list_id: int, record: CopyRecord) -> None:
     records[list_id] = record
 
 
-async def _unattended(nexus: UnitNexus, task: TargetTask, wanted: codec.CopyList, record: CopyRecord) -> None:
+async def _unattended(
+    reached: list[UnitNexus], wanted: codec.CopyList, record: CopyRecord, units: set[LogicalUnit]
+) -> None:
     try:
-        await _copy(nexus, None, wanted, record)
+        await _copy(reached, None, wanted, record, units)
     except CheckCondition:
         return  # RECEIVE COPY STATUS tells it
 
 
 async def _copy(
-    nexus: UnitNexus, task: TargetTask | None, wanted: codec.CopyList, record: CopyRecord
+    reached: list[UnitNexus],
+    task: TargetTask | None,
+    wanted: codec.CopyList,
+    record: CopyRecord,
+    units: set[LogicalUnit],
 ) -> Buffer:
     try:
-        reached = [_resolve(nexus, cscd) for cscd in wanted.cscds]
         for one in reached:
             one.unit.join()
         for segment in wanted.segments:
@@ -142,6 +163,11 @@ async def _copy(
     except BaseException:
         record.status = codec.FAILED
         raise
+    finally:
+        for unit in units:
+            unit.copies.discard(record)
+        for over in record.on_over:
+            over()
     record.status = codec.COMPLETED
     return b""
 
@@ -205,13 +231,15 @@ async def _move(
     if source.unit is destination.unit and 0 < shift < length:
         steps.reverse()  # the ranges overlap: nothing may be overwritten before it was read
     for offset, size in steps:
-        if task is not None and aborted(task):
+        if record.stopped or (task is not None and aborted(task)):
             raise CheckCondition(COPY_SEGMENT_FAILED)
         async with destination.unit.exclusively((offset + shift) // block_bytes, size // block_bytes):
             _may(source, op.READ_16)
             data = await read_bytes(source, offset, size)
             # Who has been preempted or has left must not write any more, not even in the background.
             _may(destination, op.WRITE_16)
+            if record.stopped:
+                raise CheckCondition(COPY_SEGMENT_FAILED)
             await write_bytes(destination, offset + shift, data)
         record.transferred_bytes += size
 

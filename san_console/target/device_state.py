@@ -172,5 +172,5 @@ class DeviceState:
         self.stopped = False
         self.power = POWER_ACTIVE
         self.prevented.clear()
-        self.copies.clear()  # what is still copied goes on, but cannot be asked about (SPC-4 §6.26)
+        self.copies.clear()  # they have ended, and cannot be asked about (SPC-4 §6.26)
         self.on_change()

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from san_console.iscsi.target_task import TargetTask
 from san_console.scsi.sense import DEVICE_RESET_OCCURRED, Condition
@@ -23,6 +23,9 @@ from san_console.target.reservations import Reservations
 from san_console.target.task_set import TaskSet
 from san_console.target.unit_nexus import Result as Result
 from san_console.target.unit_nexus import UnitNexus as UnitNexus
+
+if TYPE_CHECKING:
+    from san_console.target.copy_commands import CopyRecord
 
 ERROR_INTERVAL_S = 5.0  # a medium that is gone fails each command; the user is told once in a while
 MAX_SEEN_PORTS = 1024  # libiscsi makes up a new ISID for each session: the oldest are forgotten
@@ -69,6 +72,8 @@ class LogicalUnit:
         self.ranges = RangeLock(self._gate)
         self.task_set = TaskSet(self._other_tasks, self._gate)
         self.reservations = Reservations(self)
+        self.copies: set[CopyRecord] = set()
+        """Copies that write to this unit, or that it was asked for."""
         self._on_error = on_error
         self._told_at = -ERROR_INTERVAL_S
         self._running: set[asyncio.Task[Any]] = set()
@@ -94,7 +99,11 @@ class LogicalUnit:
             nexus.refresh()
 
     def reset(self) -> None:
-        """A logical unit reset (SAM-5 §6.3.3); its tasks are gone already. Persistent reservations stay."""
+        """A logical unit reset (SAM-5 §6.3.3); its tasks are gone already. Persistent reservations stay.
+        Copies that go on in the background end, when the chunk that is with the medium has been written.
+        """
+        for copy in self.copies:
+            copy.stopped = True
         self.reservations.reset()
         self.device.reset()
         self._restore_write_cache()

@@ -23,6 +23,7 @@ from san_console.scsi.sense import (
 from san_console.scsi.transport_ids import InitiatorPort
 from san_console.target.access import mapped_luns
 from san_console.target.config import PortalGroup, TargetConfig
+from san_console.target.copy_commands import CopyRecord
 from san_console.target.device_server import COMMANDS
 from san_console.target.logical_unit import LogicalUnit, UnitNexus
 from san_console.target.port_groups import PortGroups
@@ -206,7 +207,8 @@ class SessionNexus:
             for session in {task.connection.session for task in nexus.tasks()}:
                 yield session, encode_lun_u64(nexus.lun)
 
-    def reset(self, lun: int | None, function: int) -> None:
+    def reset(self, lun: int | None, function: int, then: Callable[[], None]) -> None:
+        ending: set[CopyRecord] = set()
         for nexus in self._reached(lun):
             if function == opcodes.TMF_CLEAR_TASK_SET:
                 # Only nexuses whose commands were cleared by somebody else are told (SAM-5 §7.4, TST 000b),
@@ -219,6 +221,20 @@ class SessionNexus:
                 nexus.add_attention(NEXUS_LOSS_OCCURRED)
             elif function != opcodes.TMF_ABORT_TASK_SET:
                 nexus.unit.reset()
+                ending |= nexus.unit.copies
+        if not ending:
+            then()
+            return
+        left = len(ending)
+
+        def one_over() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                then()
+
+        for copy in ending:
+            copy.on_over.append(one_over)
 
     def all_sessions(self) -> Iterable[TargetSession]:
         for nexus in self.target.nexuses if self.target is not None else ():

@@ -4,7 +4,7 @@ feature phase.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.framing import Frame, Framer, encode
@@ -107,8 +107,9 @@ class FakeNexus:
     def reset_scope(self, lun: int | None) -> Iterable[tuple[TargetSession, int]]:
         return [(session, LUN) for session in self.sessions]
 
-    def reset(self, lun: int | None, function: int) -> None:
+    def reset(self, lun: int | None, function: int, then: Callable[[], None]) -> None:
         self.resets.append((lun, function))
+        then()
 
     def commands_cleared(self, lun: int) -> None:
         self.cleared.append(lun)

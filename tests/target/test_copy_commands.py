@@ -11,7 +11,10 @@ from typing import NoReturn
 
 import pytest
 
+from san_console.iscsi import opcodes as o
+from san_console.iscsi.pdu import Pdu, TaskManagementResponse
 from san_console.iscsi.target_task import ABORTED
+from san_console.names.lun import encode_lun_u64
 from san_console.scsi import cdb, vpd
 from san_console.scsi import extended_copy as codec
 from san_console.scsi import opcodes as op
@@ -19,7 +22,8 @@ from san_console.scsi.sense import parse
 from san_console.target import copy_commands
 from san_console.target.inquiry_commands import MAX_SEGMENT_BYTES
 from tests.target.disk import INVALID_FIELD, INVALID_LIST, LIST_LENGTH, Disk
-from tests.target.nodes import HeldWrites
+from tests.target.hosts import Array
+from tests.target.nodes import HeldWrites, Node
 
 SOURCE, DESTINATION, SECRET = "3111111111111111", "3222222222222222", "3333333333333333"
 COPY_ABORTED = 0xA
@@ -257,6 +261,73 @@ async def test_a_copy_in_the_background_ends_with_its_nexus(
     held.go_on.set()
     await other.settle()
     assert held.landed == 1
+
+
+def functions(pdus: list[Pdu]) -> list[int]:
+    return [pdu.response for pdu in pdus if isinstance(pdu, TaskManagementResponse)]
+
+
+RESETS = [(o.TMF_LOGICAL_UNIT_RESET, 0), (o.TMF_LOGICAL_UNIT_RESET, 1), (o.TMF_TARGET_WARM_RESET, 0)]
+
+
+def reset(node: Node, function: int, lun: int) -> None:
+    assert not node.side.feed(node.side.task_management(function, lun=encode_lun_u64(lun)))
+
+
+@pytest.fixture
+async def array() -> AsyncIterator[Array]:
+    """LUN 0 is the source, LUN 1 the destination of `copy_4`; nobody copies from or to LUN 2."""
+    one = Array(["memory:4M,thin"] * 3)
+    for unit, naa in zip(one.units.values(), (SOURCE, DESTINATION, SECRET), strict=True):
+        unit.naa = bytes.fromhex(naa)
+    yield one
+    await one.close()
+
+
+@pytest.mark.parametrize(("function", "lun"), RESETS)
+@pytest.mark.parametrize("immediate", [0, 1])
+async def test_nothing_is_copied_any_more_after_a_reset(
+    array: Array, monkeypatch: pytest.MonkeyPatch, function: int, lun: int, immediate: int
+) -> None:
+    node, other = Node(array, "a"), Node(array, "b")
+    held = HeldWrites(monkeypatch, array.units["lun1"].backstore)
+    node.send(*copy_4(segment(0, 1, 8192, 0, 0), list_id=9, flags=immediate))
+    await held.begun.wait()
+    assert await node.statuses() == [0] * immediate
+    reset(other, function, lun)
+    assert functions(await other.answers()) == []
+    held.go_on.set()
+    assert functions(await other.answers()) == [o.TMF_FUNCTION_COMPLETE]
+    assert held.landed == 1
+    await array.unit.settle()
+    assert held.landed == 1
+    assert not any(unit.copies for unit in array.units.values())
+
+
+async def test_a_copy_that_has_not_begun_yet_ends_with_a_reset(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, other = Node(array, "a"), Node(array, "b")
+    held = HeldWrites(monkeypatch, array.units["lun1"].backstore)
+    held.go_on.set()
+    node.send(*copy_4(segment(0, 1, 8192, 0, 0), list_id=9, flags=1))
+    reset(other, o.TMF_LOGICAL_UNIT_RESET, 1)
+    assert functions(await other.answers()) == [o.TMF_FUNCTION_COMPLETE]
+    await array.unit.settle()
+    assert held.landed == 0
+
+
+async def test_a_reset_of_another_unit_leaves_a_copy_alone(
+    array: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(array, "a")
+    held = HeldWrites(monkeypatch, array.units["lun1"].backstore)
+    node.send(*copy_4(segment(0, 1, 8192, 0, 0), list_id=9, flags=1))
+    await held.begun.wait()
+    node.side.feed(node.side.task_management(o.TMF_LOGICAL_UNIT_RESET, lun=encode_lun_u64(2)))
+    held.go_on.set()
+    await array.unit.settle()
+    assert held.landed == 4
 
 
 @pytest.mark.parametrize("closing", [0, 1])

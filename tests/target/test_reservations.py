@@ -290,11 +290,11 @@ async def test_what_ends_a_reserve_and_leaves_registrations(array: Array, end: s
         case "logout":
             a.nexus.close()
         case "unit reset":
-            b.nexus.reset(encode_lun_u64(0), o.TMF_LOGICAL_UNIT_RESET)
+            b.nexus.reset(encode_lun_u64(0), o.TMF_LOGICAL_UNIT_RESET, list)
         case "warm reset":
-            b.nexus.reset(None, o.TMF_TARGET_WARM_RESET)
+            b.nexus.reset(None, o.TMF_TARGET_WARM_RESET, list)
         case "nexus reset":
-            a.nexus.reset(None, o.TMF_I_T_NEXUS_RESET)
+            a.nexus.reset(None, o.TMF_I_T_NEXUS_RESET, list)
     told = {"logout": [], "nexus reset": []}.get(end, [(0x29, 3)])
     assert b.attentions() == told
     if end == "nexus reset":
@@ -306,7 +306,7 @@ async def test_what_ends_a_reserve_and_leaves_registrations(array: Array, end: s
 async def test_persistent_reservations_outlive_resets_and_sessions(array: Array) -> None:
     a, b = await registered(array, a=1, b=2)
     assert await pr_out(a, op.SA_RESERVE, 1, type_=WRITE_EXCLUSIVE) == GOOD
-    b.nexus.reset(None, o.TMF_TARGET_COLD_RESET)
+    b.nexus.reset(None, o.TMF_TARGET_COLD_RESET, list)
     a.nexus.close()
     b.attentions()
     assert await keys(b) == [1, 2]
@@ -318,12 +318,12 @@ async def test_persistent_reservations_outlive_resets_and_sessions(array: Array)
 async def test_clear_task_set_and_abort_task_set_end_no_reservation(array: Array) -> None:
     a, b = array.host("a"), array.host("b")
     assert await a.status(bytes([op.RESERVE_6]) + bytes(5)) == GOOD
-    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET)
-    b.nexus.reset(encode_lun_u64(0), o.TMF_ABORT_TASK_SET)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, list)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_ABORT_TASK_SET, list)
     assert (a.attentions(), b.attentions()) == ([(0x2F, 0)], [])
     assert await b.status(READ) == CONFLICT
     array.unit.device.mode.task_aborted_status = True  # the status of the commands tells
-    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, list)
     assert a.attentions() == []
 
 
