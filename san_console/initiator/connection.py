@@ -86,7 +86,7 @@ class Connection:
         self.closed = False
         self.opened_at = self._last_received = self._now = self._loop.time()
         self.local_address = _address(sock.getsockname())
-        self.peer_address = _address(sock.getpeername())
+        self.peer_address = _peer_address(sock)
         self._timer = self._loop.call_later(_TICK_S, self._tick)
         self._loop.add_reader(sock.fileno(), self._on_readable)
         # The last receive of the login may have brought more than the login.
@@ -379,6 +379,16 @@ def _skip(buffers: list[Bytes], position: int, sent: int) -> int:
     if sent:
         buffers[position + whole] = memoryview(buffers[position + whole])[sent:]
     return whole
+
+
+def _peer_address(sock: socket.socket) -> str:
+    """Empty when the peer has reset the connection already: the first receive finds that out, and tells it
+    as the loss that it is.
+    """
+    try:
+        return _address(sock.getpeername())
+    except OSError:
+        return ""
 
 
 def _address(name: Any) -> str:

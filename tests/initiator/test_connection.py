@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,3 +87,35 @@ async def test_each_byte_leaves_once_and_in_order(seed: int) -> None:
     assert reluctant.parts > 20
     data = [received[at + 48 : at + 48 + BLOCK_BYTES] for at in range(0, len(received), 48 + BLOCK_BYTES)]
     assert data == blocks
+
+
+async def test_a_connection_that_is_reset_at_once_is_lost_like_any_other() -> None:
+    """After the last login response the peer may be gone: the socket has no peer then."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setblocking(False)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()  # with a reset
+    with pytest.raises(OSError, match="not connected"):
+        ours.getpeername()
+    lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+    framer = Framer()
+    session = InitiatorSession(
+        framer, OperationalParameters(), cmd_sn=1, exp_stat_sn=1, exp_cmd_sn=1, max_cmd_sn=8
+    )
+    connection = Connection(
+        ours,
+        framer,
+        session,
+        counters=SessionCounters(),
+        on_closed=lost.set_result,
+        on_protocol_event=lambda _event: None,
+        nop_interval_s=0,
+        nop_timeout_s=5,
+        command_timeout_s=30,
+    )
+    assert connection.peer_address == ""
+    async with asyncio.timeout(10):
+        assert isinstance(await lost, ConnectionResetError)
+    assert connection.closed
