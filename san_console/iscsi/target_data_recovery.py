@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 SEQUENCE_TIMEOUT_S = 5.0
 """A sequence of which nothing came for so long has lost its end (§7.1.4.1 b). Longer than any burst takes on
 a link that still works; with all repetitions shorter than the usual SCSI timeout of 60 s."""
+MAX_CLOSED = 256
+"""R2Ts of one command that are remembered after their end. Data that is repeated belongs to one of the last
+few; an initiator that leaves holes everywhere could make as many as the command has bytes.
+"""
 MAX_RECOVERIES = 8  # in a row, with no whole sequence between them: a link that damages so much is given up
 
 
 class Sequence(Solicited):
     """One R2T's data, or the unsolicited data, any part of which may be missing."""
 
-    __slots__ = ("damaged", "expected_offset", "numbers", "r2t_sn", "ttt")
+    __slots__ = ("damaged", "expected_offset", "given_up", "numbers", "r2t_sn", "ttt")
 
     def __init__(self, offset: int, length: int, ttt: int = RESERVED_TAG, r2t_sn: int = 0) -> None:
         super().__init__(offset, length)
@@ -41,6 +45,7 @@ class Sequence(Solicited):
         self.r2t_sn = r2t_sn
         self.numbers = NumberGaps()
         self.damaged = False
+        self.given_up = False
         self.expected_offset = offset
 
     def continues(self, arrival: int, start: int, end: int) -> bool:
@@ -69,10 +74,8 @@ class TrackedTransfer:
         self.gaps: deque[tuple[int, int]] = deque()
         """Offset and length of what is to be asked for again."""
         self.recoveries = 0
-        self.closed: set[int] = set()
-        """TTTs that take no more data: what still comes for them is a duplicate, or was given up. The
-        reserved tag stands for unsolicited data that was given up.
-        """
+        self.closed: dict[int, None] = {}
+        """The last TTTs that take no more data: what still comes for them is a duplicate, or was given up."""
         self.unanswered: dict[int, Sequence] = {}
         """By R2TSN: R2Ts whose data has not all come. An R2T SNACK may ask for them."""
         self.heard_at = now
@@ -81,15 +84,24 @@ class TrackedTransfer:
         """An R2T for these bytes is sent."""
         sequence = Sequence(offset, length, ttt, r2t_sn)
         self.unanswered[r2t_sn] = sequence
+        oldest = next(iter(self.unanswered))
+        if len(self.unanswered) > MAX_CLOSED and self.unanswered[oldest].given_up:
+            del self.unanswered[oldest]  # its bytes have been asked for anew
         self.heard_at = max(self.heard_at, now)  # the initiator could not send before
         return sequence
+
+    def close(self, ttt: int) -> None:
+        """This tag takes no more data."""
+        self.closed[ttt] = None
+        if len(self.closed) > MAX_CLOSED:
+            del self.closed[next(iter(self.closed))]
 
     def unfulfilled(self) -> dict[int, Sequence]:
         """R2Ts that may be asked for again: open ones, and ones given up whose bytes have not come since."""
         return {
             r2t_sn: one
             for r2t_sn, one in self.unanswered.items()
-            if one.ttt not in self.closed or self.received.missing(one.offset, one.offset + one.length)
+            if not one.given_up or self.received.missing(one.offset, one.offset + one.length)
         }
 
 
@@ -136,7 +148,7 @@ class DataRecovery:
             if task.unsolicited_open:
                 return tracked.unsolicited
             known = self._recovers and pdu.data_sn < tracked.unsolicited.numbers.next
-            if not known and RESERVED_TAG not in tracked.closed:
+            if not known and not tracked.unsolicited.given_up:
                 self._transfers.fail(task, target_sense.UNEXPECTED_UNSOLICITED_DATA)
             return None
         sequence = task.solicited.get(pdu.ttt)
@@ -182,7 +194,7 @@ class DataRecovery:
         else:
             del task.solicited[sequence.ttt]
             if self._recovers:
-                tracked.closed.add(sequence.ttt)
+                tracked.close(sequence.ttt)
             missing = tracked.received.missing(
                 sequence.offset, min(sequence.offset + sequence.length, task.transfer_bytes)
             )
@@ -224,12 +236,14 @@ class DataRecovery:
         """Expect nothing more of the sequences that are open; returns the bytes that they still lack."""
         missing: list[tuple[int, int]] = []
         if task.unsolicited_open:
-            tracked.closed.add(RESERVED_TAG)
+            tracked.unsolicited.given_up = True
             missing += self._close_unsolicited(task, tracked)
         for ttt, sequence in task.solicited.items():
-            tracked.closed.add(ttt)
+            tracked.close(ttt)
             end = min(sequence.offset + sequence.length, task.transfer_bytes)
             missing += tracked.received.missing(sequence.offset, end)
+        for given_up in tracked.unanswered.values():
+            given_up.given_up = True
         task.solicited.clear()
         return missing
 

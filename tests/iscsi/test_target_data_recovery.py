@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from san_console.iscsi import data_sequence, target_transfer_memory
+from san_console.iscsi import data_sequence, target_data_recovery, target_transfer_memory
 from san_console.iscsi import opcodes as o
 from san_console.iscsi.parameters import OperationalParameters
 from san_console.iscsi.pdu import Pdu, ReadyToTransfer, Reject, ScsiResponse
@@ -321,6 +321,27 @@ def test_recoveries_that_succeed_do_not_add_up() -> None:
         assert rejects(answers) == [o.REJECT_DATA_DIGEST_ERROR]
         answers = one.feed(one.data_out(at, piece, ttt=r2t_of(answers).ttt))
     written(one, answers, 16384)
+
+
+def test_what_is_remembered_of_ended_r2ts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_data_recovery, "MAX_CLOSED", 4)
+    one = initiator(max_burst_bytes=512)
+    answers = one.feed(one.write(16384))
+    [task] = one.session.tasks.values()
+    tracked = task.tracked
+    assert tracked is not None
+    tags = []
+    for at in range(0, 16384 - 512, 512):
+        answers = later(one)  # nothing comes for the first R2T: it is given up
+        one.now = one.session.now
+        tags.append(r2t_of(answers).ttt)
+        answers = one.feed(one.data_out(at, WHOLE[at : at + 512], ttt=tags[-1]))
+        assert len(tracked.closed) <= 4
+        assert len(tracked.unanswered) <= 4
+    stray = b"\xee" * 512
+    assert one.feed(one.data_out(14848, stray, ttt=tags[-1], data_sn=0)) == []
+    assert rejects(one.feed(one.data_out(0, stray, ttt=tags[0]))) == [o.REJECT_INVALID_PDU_FIELD]
+    written(one, one.feed(one.data_out(15872, WHOLE[15872:], ttt=r2t_of(answers).ttt)), 16384)
 
 
 def test_time_begins_with_the_r2t(monkeypatch: pytest.MonkeyPatch) -> None:
