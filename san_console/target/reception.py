@@ -219,11 +219,16 @@ class Reception:
         """Send the last login response, and only then let the connection carry anything of its session. None
         when the session ended meanwhile.
         """
-        await send_responses(arrival.sock, arrival.outcome.answer)
+        cid = arrival.result.session.cid
+        session.answered.append(cid)
+        try:
+            await send_responses(arrival.sock, arrival.outcome.answer)
+        finally:
+            session.answered.remove(cid)
         arrival.outcome.answer = []
         if session.over:
             return None
-        replaced = session.connections.get(arrival.result.session.cid)
+        replaced = session.connections.get(cid)
         if replaced is not None:  # by a login that came at the same time
             replaced.pump.close("the initiator logged this connection in again", error=False)
         connection = session.attach(
@@ -253,7 +258,7 @@ class Reception:
             if not await self._replaced(session, arrival):
                 return False
             self._check_may_join(arrival, session)
-            if len(session.connections) >= session.max_connections:
+            if not session.has_place(result.session.cid):
                 raise TooLate(login_status.TOO_MANY_CONNECTIONS, "another connection was quicker")
             connection = await self._answer(session, arrival)
         if connection is None:

@@ -118,6 +118,8 @@ class ServedSession:
         self.address = ""
         """From where the last login of the session came."""
         self.connections: dict[int, ServedConnection] = {}
+        self.answered: list[int] = []
+        """CIDs of logins whose last response is being sent: each has its place already."""
         self.ended: asyncio.Future[None] = loop.create_future()
         self._on_closed = on_closed
         self._on_connection_lost = on_connection_lost
@@ -156,6 +158,10 @@ class ServedSession:
     def max_connections(self) -> int:
         """How many connections were agreed on."""
         return self.result.params.max_connections
+
+    def has_place(self, cid: int) -> bool:
+        """Whether a connection with this CID may join, or take the place of one that has it."""
+        return len({*self.connections, *self.answered} - {cid}) < self.max_connections
 
     def attach(
         self,

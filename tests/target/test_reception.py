@@ -25,6 +25,7 @@ from san_console.target.config import (
     TargetConfig,
     TargetLimits,
 )
+from san_console.target.login import send_responses
 from tests.target.raw_initiator import ISID, ME, NAME, RawInitiator, Served, config, settings, until
 from tests.target.slow_medium import SlowWrites
 
@@ -379,3 +380,27 @@ async def test_logins_at_the_same_time_leave_one_session() -> None:
             await raw.close()
         await until(lambda: not served.server.sessions())
         assert served.server._table.connection_count == 0
+
+
+async def test_logins_at_the_same_time_do_not_share_the_last_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Served() as served:
+        first, tsih, params = await leading(served, Offer(max_connections=2))
+        go_on, waiting = asyncio.Event(), 0
+
+        async def late(*arguments: Any) -> None:
+            nonlocal waiting
+            waiting += 1
+            await go_on.wait()
+            await send_responses(*arguments)
+
+        monkeypatch.setattr("san_console.target.reception.send_responses", late)
+        joining = [asyncio.ensure_future(join(served, tsih, params, cid)) for cid in (1, 2)]
+        await until(lambda: waiting == 2)
+        go_on.set()
+        results = await asyncio.gather(*joining, return_exceptions=True)
+        refusals = [one for one in results if isinstance(one, LoginFailed)]
+        assert [(one.status_class, one.status_detail) for one in refusals] == [(2, 6)]
+        await until(lambda: served.server.sessions()[0].connections == 2)
+        for raw in (first, *results):
+            if isinstance(raw, RawInitiator):
+                await raw.close()
