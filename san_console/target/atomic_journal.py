@@ -10,6 +10,7 @@ what is there.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import struct
@@ -59,6 +60,7 @@ class AtomicJournal:
     def __init__(self, path: str) -> None:
         self.path = path
         self._turn = asyncio.Lock()
+        self._may_be_whole = False
 
     async def write(self, backstore: Backstore, offset: int, data: Buffer) -> None:
         """All of `data` or nothing of it is in `backstore` after a crash; it is on the medium when this
@@ -66,6 +68,8 @@ class AtomicJournal:
         """
         loop = asyncio.get_running_loop()
         async with self._turn:
+            if backstore.failed:  # perhaps for this journal, which nothing may be written over then
+                raise OSError(errno.EIO, backstore.failed)
             before = bytes(await backstore.read(offset, len(data)))
             try:
                 await loop.run_in_executor(None, self._fill, offset, data)
@@ -73,7 +77,7 @@ class AtomicJournal:
             finally:
                 # One that could not be made durable may be whole all the same: after a crash it would be
                 # written over what came later.
-                await loop.run_in_executor(None, self._empty)
+                await loop.run_in_executor(None, self._empty, backstore)
 
     @staticmethod
     async def _put(backstore: Backstore, offset: int, data: Buffer, before: bytes) -> None:
@@ -91,6 +95,7 @@ class AtomicJournal:
         try:
             new = os.fstat(fd).st_size == 0
             _write_all(fd, data, _DATA_OFFSET)
+            self._may_be_whole = True
             _write_all(fd, _pack(os.stat(self.path).st_ino, offset, data), 0)
             os.fsync(fd)
             if new:
@@ -98,8 +103,20 @@ class AtomicJournal:
         finally:
             os.close(fd)
 
-    def _empty(self) -> None:
-        _clear(self.path + JOURNAL_SUFFIX)
+    def _empty(self, backstore: Backstore) -> None:
+        if not self._may_be_whole:
+            return
+        try:
+            _clear(self.path + JOURNAL_SUFFIX)
+        except OSError as error:
+            # Noted here: whoever waits for the thread may be gone. EIO whatever it was: the initiator cannot
+            # help it by trying again.
+            backstore.fail(
+                f"the journal of atomic writes could not be emptied ({error.strerror or error}); after a "
+                "crash it would be written over newer data"
+            )
+            raise OSError(errno.EIO, backstore.failed) from error
+        self._may_be_whole = False
 
 
 def _clear(journal: str) -> None:

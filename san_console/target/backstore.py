@@ -200,6 +200,10 @@ class Backstore(ABC):
         """
         return ""
 
+    def fail(self, why: str) -> None:
+        """What it promises cannot be kept any more: nothing is written until `reopen`."""
+        self.failed = why
+
     async def reopen(self) -> None:
         """The operator has mended the medium: open it anew, with `failed` and all earlier findings
         forgotten. Raises BackstoreError; then it is as it was.

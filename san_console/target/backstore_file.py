@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from san_console.iscsi.target_device import Arena
 from san_console.names.display import visible
+from san_console.target.atomic_journal import JOURNAL_SUFFIX, recover
 from san_console.target.backstore import Backstore, Buffer, MediumError, Usage, refuse_shrink
 from san_console.target.backstore_opening import (
     OpenFile,
@@ -49,6 +50,20 @@ MAX_THREADS = 8
 """Calls that wait for one medium at the same time; a medium that hangs leaves the other threads to others."""
 THROTTLED_S = 0.25  # how long writes then go to a thread
 STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (stat(2))
+
+
+def finish_atomic_write(spec: BackstoreSpec) -> None:
+    """What the journal of a file holds whole is written before anything newer is. Raises BackstoreError."""
+    if spec.kind != "file" or spec.read_only:
+        return
+    try:
+        recover(os.path.abspath(spec.path))
+    except OSError as error:
+        raise BackstoreError(
+            f"An atomic write to {visible(spec.path)} was interrupted and cannot be finished: "
+            f"{describe(error)}.",
+            check=f"Check the file and its journal, which ends in {JOURNAL_SUFFIX}.",
+        ) from error
 
 
 class FileBackstore(Backstore):
@@ -91,8 +106,8 @@ class FileBackstore(Backstore):
         self._cached = on
         self._inline = on and not self.failed
 
-    def _fail(self, why: str) -> None:
-        self.failed = why
+    def fail(self, why: str) -> None:
+        super().fail(why)
         self._inline = False
 
     def _probe_nowait(self) -> int:
@@ -207,7 +222,7 @@ class FileBackstore(Backstore):
             os.fdatasync(self._fd)
         except OSError as error:
             # Noted here: whoever waits for the thread may be gone.
-            self._fail(f"a flush failed ({describe(error)}); what was written since the last one may be lost")
+            self.fail(f"a flush failed ({describe(error)}); what was written since the last one may be lost")
             # EIO whatever it was: ENOSPC would tell the initiator that trying again may help.
             raise OSError(errno.EIO, self.failed) from error
 
@@ -315,7 +330,7 @@ class FileBackstore(Backstore):
         if actual < self.size_bytes:
             # Latched: when it grows again, what was cut off is gone, and the new end reads as zeros.
             self._cut = f"{shown} was cut short: {actual} bytes where {self.size_bytes} are served"
-            self._fail(self._cut)
+            self.fail(self._cut)
         return self._cut
 
     def _gone(self) -> str:
@@ -340,6 +355,7 @@ class FileBackstore(Backstore):
         # A lock belongs to the open file: the old one would keep us from having the same file again.
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         try:
+            finish_atomic_write(self._spec)  # a journal that could not be emptied may have made it fail
             opened = open_file(self._spec, claim=False)
         except BackstoreError:
             lock(self._fd, read_only=self.read_only, shown=shown)

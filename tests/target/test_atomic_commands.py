@@ -7,16 +7,22 @@ import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from san_console.scsi import cdb, vpd
 from san_console.scsi import opcodes as op
+from san_console.target import atomic_journal
 from san_console.target.atomic_journal import JOURNAL_SUFFIX, MAX_ATOMIC_BYTES, recover
 from san_console.target.backstore import Buffer
+from san_console.target.backstores import open_backstore
+from san_console.target.config import parse_spec
+from san_console.target.errors import BackstoreError
 from tests.target.disk import INVALID_FIELD, LBA_OUT_OF_RANGE, WRITE_PROTECTED, Disk, FakeTask
 
 MISCOMPARE = (0xE, 0x1D, 0)
+WRITE_ERROR = (3, 0x0C, 0)
 BLOCKS = 4096
 
 
@@ -204,3 +210,61 @@ async def test_a_journal_that_fails_is_not_written_over_what_comes_later(
     await disk.unit.close()
     assert not recover(str(path))
     assert path.read_bytes()[:512] == b"b" * 512
+
+
+def fail(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+async def test_a_journal_that_cannot_be_emptied_ends_all_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash, what it holds would be written over what came later."""
+    path = tmp_path / "disk"
+    disk = Disk(f"file:{path},size=2M,thin")
+    with monkeypatch.context() as broken:
+        broken.setattr(atomic_journal, "_clear", fail)
+        assert await disk.fails(write_atomic(0, 1), b"a" * 512) == WRITE_ERROR
+    assert "journal" in disk.unit.backstore.failed
+    assert len(disk.errors) == 1
+    for command, data in (
+        (cdb.write(0, 1), b"b" * 512),
+        (cdb.write(0, 1, fua=True), b"b" * 512),
+        (write_atomic(8, 1), b"b" * 512),
+    ):
+        assert await disk.fails(command, data) == WRITE_ERROR
+    journal = tmp_path / f"disk{JOURNAL_SUFFIX}"
+    whole = journal.read_bytes()
+
+    # The medium was mended: what the journal holds comes first.
+    await disk.unit.backstore.reopen()
+    assert not disk.unit.backstore.failed
+    assert not journal.exists()
+    assert await disk.run(cdb.read(0, 1)) == b"a" * 512
+    await disk.run(cdb.write(0, 1), b"c" * 512)
+    await disk.run(write_atomic(8, 1), b"d" * 512)
+    await disk.unit.close()
+    assert not recover(str(path))
+    assert path.read_bytes()[:512] == b"c" * 512
+
+    # Or the process ended.
+    journal.write_bytes(whole)
+    assert recover(str(path))
+    assert path.read_bytes()[:512] == b"a" * 512
+
+
+async def test_a_journal_that_cannot_be_finished_keeps_the_store_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(f"file:{tmp_path}/disk,size=2M,thin")
+    with monkeypatch.context() as broken:
+        broken.setattr(atomic_journal, "_clear", fail)
+        assert await disk.fails(write_atomic(0, 1), b"a" * 512) == WRITE_ERROR
+        broken.setattr(atomic_journal, "_write_all", fail)
+        with pytest.raises(BackstoreError, match="interrupted"):
+            await disk.unit.backstore.reopen()
+    assert disk.unit.backstore.failed
+    assert await disk.fails(cdb.write(0, 1), b"b" * 512) == WRITE_ERROR
+    with pytest.raises(BackstoreError):  # it has its lock still
+        open_backstore(parse_spec(f"file:{tmp_path}/disk"), disk.pool)
+    await disk.unit.close()
