@@ -26,6 +26,10 @@ PREEMPTED, RELEASED, REMOVED = (0x2A, 3), (0x2A, 4), (0x2A, 5)
 CONFLICT = RESERVATION_CONFLICT
 
 
+def nobody() -> None:
+    """Nobody waits for the end of a reset."""
+
+
 class Shelf:
     """A store in memory. `fails`: nothing can be written; `held`: writing takes until it is set."""
 
@@ -290,11 +294,11 @@ async def test_what_ends_a_reserve_and_leaves_registrations(array: Array, end: s
         case "logout":
             a.nexus.close()
         case "unit reset":
-            b.nexus.reset(encode_lun_u64(0), o.TMF_LOGICAL_UNIT_RESET, list)
+            b.nexus.reset(encode_lun_u64(0), o.TMF_LOGICAL_UNIT_RESET, nobody)
         case "warm reset":
-            b.nexus.reset(None, o.TMF_TARGET_WARM_RESET, list)
+            b.nexus.reset(None, o.TMF_TARGET_WARM_RESET, nobody)
         case "nexus reset":
-            a.nexus.reset(None, o.TMF_I_T_NEXUS_RESET, list)
+            a.nexus.reset(None, o.TMF_I_T_NEXUS_RESET, nobody)
     told = {"logout": [], "nexus reset": []}.get(end, [(0x29, 3)])
     assert b.attentions() == told
     if end == "nexus reset":
@@ -306,7 +310,7 @@ async def test_what_ends_a_reserve_and_leaves_registrations(array: Array, end: s
 async def test_persistent_reservations_outlive_resets_and_sessions(array: Array) -> None:
     a, b = await registered(array, a=1, b=2)
     assert await pr_out(a, op.SA_RESERVE, 1, type_=WRITE_EXCLUSIVE) == GOOD
-    b.nexus.reset(None, o.TMF_TARGET_COLD_RESET, list)
+    b.nexus.reset(None, o.TMF_TARGET_COLD_RESET, nobody)
     a.nexus.close()
     b.attentions()
     assert await keys(b) == [1, 2]
@@ -318,12 +322,12 @@ async def test_persistent_reservations_outlive_resets_and_sessions(array: Array)
 async def test_clear_task_set_and_abort_task_set_end_no_reservation(array: Array) -> None:
     a, b = array.host("a"), array.host("b")
     assert await a.status(bytes([op.RESERVE_6]) + bytes(5)) == GOOD
-    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, list)
-    b.nexus.reset(encode_lun_u64(0), o.TMF_ABORT_TASK_SET, list)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, nobody)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_ABORT_TASK_SET, nobody)
     assert (a.attentions(), b.attentions()) == ([(0x2F, 0)], [])
     assert await b.status(READ) == CONFLICT
     array.unit.device.mode.task_aborted_status = True  # the status of the commands tells
-    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, list)
+    b.nexus.reset(encode_lun_u64(0), o.TMF_CLEAR_TASK_SET, nobody)
     assert a.attentions() == []
 
 
