@@ -87,6 +87,7 @@ class IsnsServer:
         self._listeners: dict[Key, MessageStream] = {}
         self._unacknowledged: set[int] = set()
         self._transaction = 0
+        self._closing = False
         self._wake = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
         self._callbacks = CallbackSender(clock, portal.host)
@@ -101,6 +102,7 @@ class IsnsServer:
 
     async def start(self) -> None:
         """Listen. Raises IsnsFailure."""
+        self._closing = False
         try:
             self._server = await asyncio.start_server(
                 self._accept, self.portal.host, self.portal.port, limit=64 * 1024
@@ -114,6 +116,7 @@ class IsnsServer:
 
     async def close(self) -> None:
         """Stop listening, end every connection and wait for it."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
         tasks = [*self._background, *self._clients]
@@ -153,6 +156,9 @@ class IsnsServer:
             message_timeout_s=self.limits.message_timeout_s,
         )
         address = stream.peer_address
+        if self._closing:  # accepted just before the server stopped listening
+            stream.abort()
+            return
         full = len(self._clients) >= self.limits.clients
         if full or self._per_address[address] >= self.limits.clients_per_address:
             self.counters.refused_connections += 1
@@ -165,6 +171,8 @@ class IsnsServer:
         task.add_done_callback(lambda done: self._gone(done, stream, address))
 
     def _gone(self, task: asyncio.Task[None], stream: MessageStream, address: str) -> None:
+        # A task that was cancelled before its first step has closed nothing.
+        stream.abort()
         del self._clients[task]
         self._per_address[address] -= 1
         if not self._per_address[address]:

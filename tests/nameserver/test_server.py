@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -379,3 +380,23 @@ async def test_large_answers_are_cut_into_pdus() -> None:
         assert sum(attribute == Attribute(Tag.NODE_TYPE, count) for attribute in answer.attributes) == 400
         assert DELIMITER in answer.attributes
         assert sum(len(attribute.value) for attribute in answer.attributes) > pdu.MAX_PDU_PAYLOAD_BYTES
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_connection_that_comes_while_the_server_closes_is_closed_too(late: bool) -> None:
+    """Its task is cancelled before its first step, or it comes when all others have been ended."""
+    server = IsnsServer(Portal(HERE, 0))
+    await server.start()
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    if late:
+        await server.close()
+        server._accept(reader, writer)
+    else:
+        server._accept(reader, writer)
+        await server.close()
+    assert writer.transport.is_closing()
+    ours.setblocking(False)
+    async with asyncio.timeout(5):
+        assert await asyncio.get_running_loop().sock_recv(ours, 1) == b""
+    ours.close()
